@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ai_scientist.records import Edit, Execution, Json, Message, ModelReply, RunRequest
+from ai_scientist.records import (
+    Attempt,
+    Check,
+    Code,
+    Edit,
+    Execution,
+    GateReport,
+    Json,
+    Message,
+    ModelReply,
+    Run,
+    RunRequest,
+)
 
 
 class Journal(Protocol):
@@ -80,6 +92,36 @@ class Sandbox(Protocol):
 
     def wrap(self, request: RunRequest, gpus: Sequence[str]) -> list[str]:
         """Return the argv that runs `request.command` confined; `gpus` are the assigned ones."""
+        ...
+
+
+class Workbench(Protocol):
+    """What the loop does to one run folder. Each method is an effect, done once and journaled."""
+
+    def judge(self, step: str, old: Code, new: Code, smoke_invariant: str | None) -> GateReport:
+        """Put a candidate through the gates; `old` is the code of the last valid run."""
+        ...
+
+    def accept(self, step: str, new: Code, title: str) -> Code:
+        """Commit a candidate and return it over its own commit."""
+        ...
+
+    def execute(
+        self, name: str, number: int, code: Code, *, title: str, step: str, checks: Sequence[Check]
+    ) -> Run | Attempt:
+        """Run the experiment of `code`, all its seeds; record it as run `name`, or as an attempt."""
+        ...
+
+    def keep_attempt(self, attempt: Attempt) -> None:
+        """Store what led to no valid run, with its diff and log."""
+        ...
+
+    def interpret(self, run: Run, prose: str) -> None:
+        """Add the coder's words on `run` to the notes."""
+        ...
+
+    def table(self) -> str:
+        """Return the compact table of results that prompts carry."""
         ...
 
 

@@ -193,6 +193,14 @@ class Edit:
     """The reason given after `SMOKE-INVARIANT:`, when there is one."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """Contents of the editable files, over a commit that holds all the others."""
+
+    commit: str
+    files: Mapping[str, str]
+
+
 # --- what happens on the machine -----------------------------------------------------------------
 
 
@@ -293,6 +301,21 @@ class Check:
     verdict: Literal["passed", "refused", "not decidable", "finding"]
     detail: str = ""
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateReport:
+    """What the gates say of one candidate."""
+
+    checks: tuple[Check, ...]
+    repairable: bool = False
+    """The candidate failed when it ran: the coder goes on from it, instead of from before it."""
+    log_tail: str = ""
+
+    @property
+    def refused(self) -> Check | None:
+        """The gate that refused, if one did."""
+        return next((check for check in self.checks if check.verdict == "refused"), None)
 
 
 class AttemptKind(StrEnum):
@@ -400,6 +423,23 @@ class Stop(StrEnum):
     EXECUTION_LIMIT = "execution limit"
     FAILURE_LIMIT = "failure limit"
     BUDGET = "budget spent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiments:
+    """The outcome of the experiments of one idea."""
+
+    stop: Stop
+    runs: Mapping[str, Run]
+    """Valid runs by name, `run_0` first."""
+    attempts: tuple[Attempt, ...]
+    uninterpreted: Run | None = None
+    """The last valid run, when no reply of the coder has spoken of it yet."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether anything besides the baseline was measured."""
+        return len(self.runs) > 1
 
 
 @dataclass(frozen=True, kw_only=True)

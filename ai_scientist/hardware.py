@@ -1,0 +1,57 @@
+"""What machine this is, for the run capsule and for telling which runs may be compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from ai_scientist.records import Scalar
+
+
+@cache
+def describe_hardware() -> Mapping[str, Scalar]:
+    """Return processor, cores, memory (GB), and the GPUs with their driver as NVML names them."""
+    facts: dict[str, Scalar] = {
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+    }
+    return facts | _gpus()
+
+
+def hardware_class() -> str:
+    """Name the kind of machine: runs of two classes are not compared with each other."""
+    facts = describe_hardware()
+    return f"{facts['machine']}, {facts.get('gpu') or facts['processor']}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _gpus() -> Mapping[str, Scalar]:
+    if not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidiactl").exists():
+        return {"gpus": 0}
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        count = pynvml.nvmlDeviceGetCount()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(0) if count else None
+        return {
+            "gpus": count,
+            "gpu": str(pynvml.nvmlDeviceGetName(handle)) if handle else "",
+            "driver": str(pynvml.nvmlSystemGetDriverVersion()),
+        }
+    except pynvml.NVMLError:
+        return {"gpus": 0}
