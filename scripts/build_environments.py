@@ -1,0 +1,26 @@
+"""Build the experiment environment of every shipped template, ahead of its first use."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from ai_scientist.environments import default_cache_root, environment_for
+from ai_scientist.errors import ScientistError
+
+
+def main() -> int:
+    """Build what is missing; silent when nothing is."""
+    templates = Path(__file__).resolve().parent.parent / "templates"
+    for lock in sorted(templates.glob("*/requirements.lock")):
+        try:
+            environment_for(lock, default_cache_root(os.environ), report=print)
+        except ScientistError as error:
+            print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
