@@ -58,6 +58,7 @@ _PASSED_OVER = {
     "prompt_tokens",
     "completion_tokens",
     "cached_tokens",
+    "tokens_estimated",
     "cost_usd",
     "seconds",
     "outcome",
