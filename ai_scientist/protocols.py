@@ -88,7 +88,10 @@ class Executor(Protocol):
 class Sandbox(Protocol):
     """One tier of isolation on this host."""
 
-    tier: str
+    @property
+    def tier(self) -> str:
+        """Its name, as every run's record gives it."""
+        ...
 
     def wrap(self, request: RunRequest, gpus: Sequence[str]) -> list[str]:
         """Return the argv that runs `request.command` confined; `gpus` are the assigned ones."""

@@ -268,6 +268,8 @@ class Execution:
     sandbox_tier: str = "none"
     gpus: tuple[str, ...] = ()
     host: str = ""
+    reason: str = ""
+    """What was seen, for causes other than EXIT: `2.10 GB of at most 2.00 GB`."""
 
 
 # --- what stays ----------------------------------------------------------------------------------
