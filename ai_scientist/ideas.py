@@ -71,10 +71,14 @@ def read_ideas(path: Path) -> list[Idea]:
     """
     try:
         if path.stat().st_size > MAX_IDEA_FILE_BYTES:
-            raise InputError(f"{path} is larger than 4 MB", hint="an idea file holds a few kilobytes")
+            raise InputError(
+                f"{path} is larger than 4 MB", hint="an idea file holds a few kilobytes"
+            )
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", hint="name a JSON file") from None
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}", hint="name a JSON file"
+        ) from None
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}, line {error.lineno}, column {error.colno}: no JSON here: {error.msg}",
@@ -83,7 +87,9 @@ def read_ideas(path: Path) -> list[Idea]:
     except (UnicodeDecodeError, RecursionError):
         raise InputError(f"{path} is no JSON text in UTF-8", hint="save it as UTF-8 JSON") from None
     if isinstance(content, list):
-        return [parse_idea(entry, f"{path}, idea {number}") for number, entry in enumerate(content, 1)]
+        return [
+            parse_idea(entry, f"{path}, idea {number}") for number, entry in enumerate(content, 1)
+        ]
     return [parse_idea(content, str(path))]
 
 
@@ -99,7 +105,11 @@ def parse_idea(entry: Any, place: str) -> Idea:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        found = json.dumps(first["input"], default=str)[:80] if first["type"] != "missing" else "nothing"
+        found = (
+            json.dumps(first["input"], default=str)[:80]
+            if first["type"] != "missing"
+            else "nothing"
+        )
         raise InputError(
             f"{place}: key `{key}`: {_expectation(first)}, found {found}",
             hint="see docs/ideas.md for the keys of an idea",
@@ -172,5 +182,7 @@ def find_idea(name: str, ideas_folder: Path) -> Idea:
 def _only(ideas: list[Idea], name: str, path: Path) -> Idea:
     matching = [idea for idea in ideas if idea.name == name] or ideas
     if len(matching) != 1:
-        raise InputError(f"{path} holds {len(ideas)} ideas", hint=f"run them all with --ideas {path}")
+        raise InputError(
+            f"{path} holds {len(ideas)} ideas", hint=f"run them all with --ideas {path}"
+        )
     return matching[0]

@@ -45,7 +45,9 @@ def settings_from_json(stored: Mapping[str, Any], place: str) -> Settings:
     try:
         return Settings(**(values | {"limits": Limits(**values.get("limits", {}))}))
     except TypeError as error:
-        raise InputError(f"{place}: {error}", hint="restore the file from the folder's git") from None
+        raise InputError(
+            f"{place}: {error}", hint="restore the file from the folder's git"
+        ) from None
 
 
 def raise_limits(settings: Settings, given: Mapping[str, Any]) -> Settings:
@@ -87,3 +89,8 @@ class Keys:
     anthropic: str | None = field(default=None, repr=False)
     semantic_scholar: str | None = field(default=None, repr=False)
     openalex: str | None = field(default=None, repr=False)
+
+    @property
+    def any_model(self) -> bool:
+        """Whether a model can be called with these."""
+        return bool(self.openai or self.anthropic)

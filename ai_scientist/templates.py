@@ -108,10 +108,13 @@ def load_template(folder: Path) -> Template:
             name: Profile(name=name, **(row.model_dump() | {"needs": tuple(row.needs)}))
             for name, row in keys.profiles.items()
         },
-        metrics={name: MetricSpec(name=name, **row.model_dump()) for name, row in keys.metrics.items()},
+        metrics={
+            name: MetricSpec(name=name, **row.model_dump()) for name, row in keys.metrics.items()
+        },
         primary_metric=keys.template.primary_metric,
         honours_seed=keys.template.honours_seed,
-        prepare=keys.template.prepare or ("prepare.py" if (folder / "prepare.py").is_file() else None),
+        prepare=keys.template.prepare
+        or ("prepare.py" if (folder / "prepare.py").is_file() else None),
         system=prompt.system,
         task=prompt.task_description,
     )

@@ -1,7 +1,7 @@
 """One run folder: its paths, its git repository, and what a kill leaves in it.
 
     runs/20261120T201500Z_NAME/
-      experiment.py plot.py notes.txt latex/ …   tracked by git: one commit per accepted edit and run
+      experiment.py plot.py notes.txt latex/ …   tracked: one commit per accepted edit and run
       run_N/final_info.json run.json             tracked; logs and weights beside them are not
       events.jsonl calls.jsonl attempts/ inbox/  never touched by git
       .staging/KEY/source                        throw-away copies in which processes run
@@ -50,6 +50,12 @@ GIT_SETTINGS = {
     "core.autocrlf": "false",
     "core.attributesFile": os.devnull,
     "safe.directory": "*",
+}
+GIT_ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "LC_ALL": "C.UTF-8",
 }
 
 
@@ -106,18 +112,11 @@ class RunFolder:
 
     def git(self, *arguments: str) -> str:
         """Run git here, deaf to the user's configuration and hooks, and return what it printed."""
-        settings = [f"-c{key}={value}" for key, value in GIT_SETTINGS.items()]
-        environment = {
-            "PATH": os.defpath + ":/usr/local/bin",
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_CEILING_DIRECTORIES": str(self.path.parent),
-            "LC_ALL": "C.UTF-8",
-        }
+        settings = [part for pair in GIT_SETTINGS.items() for part in ("-c", "=".join(pair))]
         done = subprocess.run(
             ["git", *settings, "-C", str(self.path), *arguments],
             capture_output=True,
-            env=environment,
+            env=GIT_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             check=False,
         )
@@ -157,8 +156,9 @@ class RunFolder:
     def export(self, commit: str, destination: Path) -> None:
         """Write the files of a commit into an empty folder, as a process shall find them."""
         archive = subprocess.run(
-            ["git", "-C", str(self.path), "-csafe.directory=*", "archive", "--format=tar", commit],
+            ["git", "-C", str(self.path), "archive", "--format=tar", commit],
             capture_output=True,
+            env=GIT_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             check=True,
         ).stdout
@@ -195,14 +195,25 @@ class RunFolder:
 
 
 def create_run_folder(
-    runs_dir: Path, idea: Idea, template: Template, settings: Json, *, now: datetime | None = None
+    runs_dir: Path,
+    idea: Idea,
+    template: Template,
+    settings: Json,
+    *,
+    path: Path | None = None,
+    now: datetime | None = None,
 ) -> RunFolder:
     """Make a new run folder from a template, commit it, and return it.
+
+    It is called after the time and the idea, unless `path` names it.
 
     Raises InputError for the person when the folder cannot be written.
     """
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
-    folder = _new_folder(runs_dir, f"{stamp}_{idea.name}")
+    if path is None:
+        folder = _new_folder(runs_dir, f"{stamp}_{idea.name}")
+    else:
+        folder = _new_folder(path.parent, path.name)
     _copy_template(template, folder.path)
     write_json(folder.path / "idea.json", dict(idea.given))
     write_json(folder.path / "settings.json", settings)
@@ -237,7 +248,9 @@ def _copy_template(template: Template, destination: Path) -> None:
         if path.name in LEFT_IN_TEMPLATE or path.name.startswith("."):
             continue
         if path.is_dir():
-            shutil.copytree(path, destination / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                path, destination / path.name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         else:
             shutil.copy2(path, destination / path.name)
 

@@ -1,0 +1,190 @@
+"""The command lines: options in, exit code out. Heavy imports wait until they are needed.
+
+Exit codes: 0 done; 1 an idea failed or there are findings; 2 bad input or set-up; 3 a person is
+waited for; 130 interrupted, resumable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ai_scientist.errors import FolderBusy, InputError, ScientistError, SetupError, Waiting
+
+DONE, FAILED, BAD_INPUT, WAITING, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def launch(argv: Sequence[str]) -> int:
+    """Run `launch_scientist.py` with these arguments and return its exit code."""
+    options = launch_parser().parse_args(argv)
+
+    def work() -> int:
+        from ai_scientist.launch import launch_ideas
+
+        return launch_ideas(options)
+
+    return guard(work)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `python -m ai_scientist` with these arguments and return its exit code."""
+    options = main_parser().parse_args(argv)
+
+    def work() -> int:
+        from ai_scientist import commands
+
+        code: int = getattr(commands, options.run)(options)
+        return code
+
+    return guard(work)
+
+
+def guard(work: Callable[[], int]) -> int:
+    """Turn an expected error into its two lines and its exit code; a bug keeps its traceback."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        print("interrupted; --resume RUN_DIR goes on", file=sys.stderr)
+        return INTERRUPTED
+    except ScientistError as error:
+        word = "waiting" if isinstance(error, Waiting) else "error"
+        print(f"{word}: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        if isinstance(error, Waiting):
+            return WAITING
+        bad_input = isinstance(error, InputError | SetupError | FolderBusy)
+        return BAD_INPUT if bad_input else FAILED
+
+
+def at_least(smallest: float, kind: Callable[[str], Any] = int) -> Callable[[str], Any]:
+    """Return an argparse type for numbers from `smallest` up."""
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"`{text}` is no number") from None
+        if not smallest <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"`{text}` is not at least {smallest:g}")
+        return value
+
+    return parse
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong option as the program reports everything: `error:` and `hint:`, exit 2."""
+
+    def error(self, message: str) -> Any:
+        """Print the two lines and exit."""
+        print(f"error: {message}\nhint: see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(BAD_INPUT)
+
+
+def launch_parser() -> Parser:
+    """Return the parser of launch_scientist.py."""
+    parser = Parser(
+        prog="launch_scientist.py",
+        description="Take an idea, let a language model edit the template's experiment, run it up to "
+        "ten times, and write notes, plots and a paper in which every number is tied to its run.",
+        epilog="Without --model and without a key, replies recorded for the shipped ideas are "
+        "replayed; everything else is made now.",
+    )
+    add = parser.add_argument
+    add(
+        "--idea", action="append", default=[], metavar="NAME|FILE", help="one idea; may be repeated"
+    )
+    add("--ideas", action="append", default=[], metavar="FOLDER|FILE", help="a batch of ideas")
+    add(
+        "--resume",
+        type=Path,
+        metavar="RUN_DIR",
+        help="go on with a run folder; nothing is paid twice",
+    )
+    add(
+        "--run-dir",
+        type=Path,
+        metavar="DIR",
+        help="the run folder to create, or to resume if there",
+    )
+    add("--template", metavar="NAME|DIR", help="default: the idea's own, else sae")
+    add("--profile", choices=("smoke", "small", "full"), help="size of each run")
+    add("--dry-run", action="store_true", help="check everything, estimate, and stop")
+    _add_model_options(parser)
+    _add_budget_options(parser)
+    add("--baseline-seeds", type=at_least(1), default=1, metavar="K", help="runs of the baseline")
+    add("--seeds-per-run", type=at_least(1), default=1, metavar="K", help="runs of each variant")
+    add(
+        "--confirm-best",
+        type=at_least(0),
+        default=0,
+        metavar="K",
+        help="fresh seeds for the winner",
+    )
+    add("--runs-dir", type=Path, default=Path("runs"), help="default: runs")
+    add(
+        "--keep", choices=("best", "all", "none"), default="best", help="trained SAEs that are kept"
+    )
+    add("--cache-gb", type=at_least(0, float), default=100.0, help="cap of the shared caches")
+    add("--no-writeup", action="store_true", help="stop after the plots")
+    add("--approve", choices=("edits", "writeup", "none"), default="none", help="wait for a person")
+    add("--allow-unsandboxed", action="store_true", help="run also where nothing confines the code")
+    _add_batch_options(parser)
+    return parser
+
+
+def _add_model_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--model", metavar="MODEL", help="anthropic/…, openai/…, recorded, recorded:FILE")
+    add("--base-url", metavar="URL", help="any OpenAI-compatible server, as of Ollama or vLLM")
+
+
+def _add_budget_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--max-runs", type=at_least(1), metavar="N", help="valid runs, default 10")
+    add("--max-executions", type=at_least(1), metavar="N", help="executions, default 20")
+    add("--max-failures", type=at_least(1), metavar="N", help="failures in a row, default 6")
+    add("--run-timeout", type=at_least(1, float), metavar="S", help="seconds a run may take, 7200")
+    add(
+        "--max-cost-usd", type=at_least(0, float), metavar="USD", help="all model calls, default 20"
+    )
+    add("--max-prompt-tokens", type=at_least(0), metavar="N", help="default: no cap")
+    add("--max-gpu-hours", type=at_least(0, float), metavar="H", help="default 24")
+
+
+def _add_batch_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--workers", type=at_least(1), metavar="N", help="ideas at once; default: free GPUs")
+    add("--executor", choices=("local", "slurm"), default="local", help="where runs happen")
+    add("--slurm", metavar="KEY=VALUE,…", help="partition, account, gpus, time, …")
+    add("--again", action="store_true", help="repeat ideas of a batch that are done")
+
+
+def main_parser() -> Parser:
+    """Return the parser of `python -m ai_scientist`."""
+    parser = Parser(
+        prog="python -m ai_scientist", description="Look at, check and repeat what was run."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, what: str) -> Parser:
+        child: Parser = commands.add_parser(name, help=what, description=what)
+        child.set_defaults(run=name.replace("-", "_"))
+        return child
+
+    status = command("status", "where everything stands, its cost and what is left")
+    status.add_argument("run_dir", nargs="?", type=Path)
+    status.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    audit = command("audit", "find no-op runs, drift, missing runs and unsupported numbers")
+    audit.add_argument("run_dir", type=Path)
+    audit.add_argument("--json", action="store_true")
+    check = command("check-paper", "check every number of a LaTeX paper against its runs")
+    check.add_argument("paper", type=Path)
+    check.add_argument("--runs", type=Path, required=True)
+    check.add_argument("--json", action="store_true")
+    doctor = command("doctor", "what works on this machine, and how to get what does not")
+    doctor.add_argument("--call", action="store_true", help="also make one tiny paid call per key")
+    return parser

@@ -1,0 +1,382 @@
+"""Where experiments happen: a commit goes in, what was observed comes out.
+
+    commit -> .staging/KEY/source -> executor (sandboxed) -> observation -> run_N/ or attempts/
+
+Every execution is one effect of the journal, so that a finished one is never made twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ai_scientist.errors import BudgetSpent, ResultError
+from ai_scientist.hardware import hardware_class
+from ai_scientist.journal import write_atomically
+from ai_scientist.leftovers import collect
+from ai_scientist.protocols import Executor, Journal
+from ai_scientist.records import (
+    AttemptKind,
+    Execution,
+    ExitCause,
+    Json,
+    Limits,
+    Profile,
+    Results,
+    RunLimits,
+    RunRequest,
+    Scalar,
+    Template,
+)
+from ai_scientist.result_files import results_from_json, results_to_json
+from ai_scientist.results import read_results
+from ai_scientist.workspace import RunFolder
+
+LOG_TAIL_CHARACTERS = 3000
+SMOKE_TIMEOUT_S = 60.0
+FAILURES = {
+    ExitCause.CRASH: AttemptKind.CRASHED,
+    ExitCause.KILLED: AttemptKind.CRASHED,
+    ExitCause.CANCELLED: AttemptKind.CRASHED,
+    ExitCause.TIMEOUT: AttemptKind.TIMED_OUT,
+    ExitCause.MEMORY: AttemptKind.LIMIT,
+    ExitCause.DISK: AttemptKind.LIMIT,
+    ExitCause.OUTPUT: AttemptKind.LIMIT,
+    ExitCause.PROCESSES: AttemptKind.LIMIT,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all executions of one idea share."""
+
+    template: Template
+    profile: Profile
+    python: Path
+    """Interpreter of the template's environment."""
+    readable: tuple[Path, ...]
+    """Folders of that interpreter."""
+    data: Mapping[str, Path] = field(default_factory=dict)
+    """Profile -> folder made by the template's prepare script."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Packages of the environment."""
+    lock_sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """One execution with what it left: results, or the reason there are none."""
+
+    key: str
+    cause: str
+    returncode: int | None
+    seconds: float
+    gpu_hours: float
+    started_at: str
+    sandbox_tier: str
+    peak_memory_gb: float
+    log_tail: str
+    results: Results | None = None
+    failure: AttemptKind | None = None
+    problem: str = ""
+    """Why there are no results, worded for the coder."""
+
+
+class Laboratory:
+    """Executes the code of commits and candidates for one run folder."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        journal: Journal,
+        executor: Executor,
+        bench: Bench,
+        limits: Limits,
+        cache: Path,
+        report: Callable[[str], None],
+    ) -> None:
+        self.folder = folder
+        self.bench = bench
+        self._journal = journal
+        self._executor = executor
+        self._limits = limits
+        self._cache = cache
+        self._report = report
+        self.gpu_hours = 0.0
+
+    def run(
+        self,
+        key: str,
+        commit: str,
+        out_name: str,
+        *,
+        seed: int = 0,
+        overrides: Mapping[str, Scalar] | None = None,
+        cached: bool = False,
+    ) -> Observation:
+        """Run the experiment of a commit at the idea's profile and return what was observed.
+
+        `cached` (for baselines) takes an equal execution made on this kind of machine before.
+        Raises BudgetSpent when the GPU hours are used up.
+        """
+        cap = self._limits.max_gpu_hours
+        if self.bench.profile.gpus and cap is not None and self.gpu_hours >= cap:
+            raise BudgetSpent(
+                f"the GPU hours are used up: {self.gpu_hours:.2f} of {cap:g}",
+                hint=f"resume with more: --resume {self.folder.path} --max-gpu-hours N",
+            )
+
+        def perform() -> Json:
+            staging = self._stage(key, commit, {})
+            profile = self.bench.profile
+            request = self._request(key, out_name, profile, seed=seed, overrides=overrides)
+            store = self._baseline_store(commit, seed) if cached else None
+            if store and (store / "final_info.json").is_file():
+                self._report(f"{out_name}: measured before on this machine, taken from the cache")
+                return _take_from_cache(store, staging, out_name) | {"key": key}
+            observation = self._observe(request)
+            if store and observation["failure"] is None:
+                _put_into_cache(store, staging, out_name, observation)
+            return observation
+
+        observation = observation_from_json(self._journal.effect(key, perform))
+        self.gpu_hours += observation.gpu_hours
+        return observation
+
+    def smoke(
+        self,
+        key: str,
+        commit: str,
+        files: Mapping[str, str],
+        *,
+        seed: int = 0,
+        measure_coverage: bool = False,
+    ) -> Observation:
+        """Rehearse a candidate (`files` over a commit) in the smoke profile, on the CPU.
+
+        Journals nothing: it is part of the gate's effect. With `measure_coverage` the lines that
+        ran stand in `source/run_1/.coverage` of its staging folder.
+        """
+        profile = self.bench.template.profiles["smoke"]
+        self._stage(key, commit, files)
+        request = self._request(key, "run_1", profile, seed=seed, measure_coverage=measure_coverage)
+        return observation_from_json(self._observe(request))
+
+    @property
+    def has_smoke(self) -> bool:
+        """Tell whether the template can be rehearsed."""
+        return "smoke" in self.bench.template.profiles
+
+    def keep(self, key: str, out_name: str, destination: Path) -> None:
+        """Move what an execution left, logs included, to its place. Harmless to repeat."""
+        staging = self.folder.staging(key)
+        if (staging / "source" / out_name).is_dir():
+            collect(staging, out_name, destination)
+        for log in ("stdout.log", "stderr.log"):
+            if (staging / log).is_file():
+                destination.mkdir(parents=True, exist_ok=True)
+                shutil.move(staging / log, destination / log)
+
+    def discard(self, key: str) -> None:
+        """Remove a staging folder whose content is kept elsewhere."""
+        shutil.rmtree(self.folder.staging(key), ignore_errors=True)
+
+    # --- one execution ---------------------------------------------------------------------------
+
+    def _stage(self, key: str, commit: str, files: Mapping[str, str]) -> Path:
+        staging = self.folder.staging(key)
+        if (staging / "outcome.json").is_file():
+            return staging
+        staging = self.folder.clear_staging(key)
+        self.folder.export(commit, staging / "source")
+        for name, content in files.items():
+            write_atomically(staging / "source" / name, content)
+        return staging
+
+    def _request(
+        self,
+        key: str,
+        out_name: str,
+        profile: Profile,
+        *,
+        seed: int,
+        overrides: Mapping[str, Scalar] | None = None,
+        measure_coverage: bool = False,
+    ) -> RunRequest:
+        python = str(self.bench.python)
+        command = (python, "experiment.py", f"--out_dir={out_name}")
+        if measure_coverage:
+            data = f"--data-file={out_name}/.coverage"
+            command = (python, "-m", "coverage", "run", data, *command[1:])
+        data_folder = self.bench.data.get(profile.name)
+        environment = run_environment(profile, seed, data_folder, overrides or {})
+        smoke = profile.name == "smoke"
+        timeout_s = SMOKE_TIMEOUT_S if smoke else self._limits.run_timeout_s
+        return RunRequest(
+            key=key,
+            staging=self.folder.staging(key),
+            out_name=out_name,
+            command=command,
+            environment=environment,
+            readable=(*self.bench.readable, *([data_folder] if data_folder else [])),
+            limits=RunLimits(
+                timeout_s=min(timeout_s, profile.run_timeout_s or timeout_s),
+                memory_gb=profile.memory_gb,
+                disk_gb=profile.disk_gb,
+            ),
+            gpus=0 if smoke else profile.gpus,
+        )
+
+    def _observe(self, request: RunRequest) -> Json:
+        execution = self._executor.run(request)
+        tail = tail_of_logs(execution)
+        observation: Json = {
+            "key": request.key,
+            "cause": str(execution.cause),
+            "returncode": execution.returncode,
+            "seconds": round(execution.seconds, 3),
+            "gpu_hours": round(request.gpus * execution.seconds / 3600, 6),
+            "started_at": execution.started_at,
+            "sandbox_tier": execution.sandbox_tier,
+            "peak_memory_gb": round(execution.peak_memory_gb, 3),
+            "log_tail": tail,
+            "results": None,
+            "failure": None,
+            "problem": "",
+        }
+        if execution.cause is not ExitCause.EXIT:
+            observation["failure"] = str(FAILURES[execution.cause])
+            observation["problem"] = describe_failure(execution, request.limits)
+            return observation
+        final = request.staging / "source" / request.out_name / "final_info.json"
+        try:
+            results = read_results(final, self.bench.template.metrics)
+            observation["results"] = results_to_json(results)
+        except ResultError as error:
+            observation["failure"] = str(AttemptKind.NO_RESULT)
+            observation["problem"] = error.message
+        return observation
+
+    def _baseline_store(self, commit: str, seed: int) -> Path:
+        """Folder of the baseline that equals this one in all that can move a number."""
+        tree = self.folder.git("ls-tree", "-r", commit)
+        code = [line for line in tree.splitlines() if line.endswith(".py")]
+        parts = (
+            *code,
+            self.bench.lock_sha256,
+            self.bench.profile.name,
+            str(self.bench.data.get(self.bench.profile.name, "")),
+            str(seed),
+            hardware_class(),
+        )
+        return (
+            self._cache / "baselines" / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+        )
+
+
+def run_environment(
+    profile: Profile, seed: int, data: Path | None, overrides: Mapping[str, Scalar]
+) -> dict[str, str]:
+    """Return the whole environment of an experiment: an allow-list, so that no key can be in it."""
+    threads = str(profile.cpu_threads)
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "WANDB_MODE": "disabled",
+        "AI_SCIENTIST_PROFILE": profile.name,
+        "AI_SCIENTIST_SEED": str(seed),
+    }
+    if data:
+        environment["AI_SCIENTIST_DATA"] = str(data)
+    if overrides:
+        environment["AI_SCIENTIST_OVERRIDES"] = json.dumps(dict(overrides))
+    return environment
+
+
+def tail_of_logs(execution: Execution) -> str:
+    """Return the end of what was printed, errors first: that is where a traceback stands."""
+    for path in (execution.stderr, execution.stdout):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            continue
+        if text:
+            return text[-LOG_TAIL_CHARACTERS:]
+    return ""
+
+
+def describe_failure(execution: Execution, limits: RunLimits) -> str:
+    """Say in one sentence, for the coder, how an execution ended."""
+    match execution.cause:
+        case ExitCause.TIMEOUT:
+            took, limit = f"{execution.seconds:.0f} s", f"{limits.timeout_s:g} s"
+            return f"it was stopped after {took}: the limit is {limit}"
+        case ExitCause.MEMORY:
+            return (
+                f"it was stopped at {execution.peak_memory_gb:.1f} GB of memory: "
+                f"the limit is {limits.memory_gb:g} GB"
+            )
+        case ExitCause.DISK:
+            return f"it was stopped for writing more than {limits.disk_gb:g} GB"
+        case ExitCause.OUTPUT:
+            return "it was stopped for printing without end"
+        case ExitCause.PROCESSES:
+            return f"it was stopped for starting more than {limits.processes} processes"
+        case ExitCause.KILLED | ExitCause.CANCELLED:
+            return f"it was killed from outside (status {execution.returncode})"
+        case _:
+            return f"it ended with status {execution.returncode}"
+
+
+def observation_from_json(stored: Json) -> Observation:
+    """Rebuild an Observation from a journal line."""
+    results = stored["results"]
+    failure = stored["failure"]
+    return Observation(
+        **{
+            **stored,
+            "results": results_from_json(results) if results is not None else None,
+            "failure": AttemptKind(failure) if failure else None,
+        }
+    )
+
+
+def observation_to_json(observation: Observation) -> Json:
+    """Return the journal's form of an Observation."""
+    stored = asdict(observation)
+    stored["results"] = results_to_json(observation.results) if observation.results else None
+    stored["failure"] = str(observation.failure) if observation.failure else None
+    return stored
+
+
+def _take_from_cache(store: Path, staging: Path, out_name: str) -> Json:
+    destination = staging / "source" / out_name
+    shutil.rmtree(destination, ignore_errors=True)
+    shutil.copytree(store, destination)
+    stored: Json = json.loads((destination / "observation.json").read_text())
+    return stored | {"gpu_hours": 0.0}
+
+
+def _put_into_cache(store: Path, staging: Path, out_name: str, observation: Json) -> None:
+    aside = store.with_name(f".{store.name}.{id(observation)}")
+    shutil.copytree(staging / "source" / out_name, aside)
+    write_atomically(aside / "observation.json", json.dumps(observation))
+    try:
+        aside.rename(store)
+    except OSError:
+        shutil.rmtree(aside, ignore_errors=True)

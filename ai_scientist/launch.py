@@ -1,0 +1,340 @@
+"""The launch layer: the one place that reads the process's environment and names concrete classes.
+
+options + environment variables -> Settings, Places, Keys -> Staff -> scientist.research
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ai_scientist.bench import make_bench
+from ai_scientist.environments import default_cache_root
+from ai_scientist.errors import InputError
+from ai_scientist.ideas import find_idea, parse_idea
+from ai_scientist.journal import FolderJournal, FolderLock, last_commit, read_events
+from ai_scientist.records import Code, Idea, Json, Limits, Template
+from ai_scientist.settings import Keys, Places, Settings, raise_limits, settings_from_json
+from ai_scientist.templates import find_template
+from ai_scientist.workspace import RunFolder, create_run_folder, open_run_folder
+
+if TYPE_CHECKING:
+    from ai_scientist.model import ModelClient
+    from ai_scientist.scientist import Staff
+
+PROJECT = Path(__file__).resolve().parent.parent
+LEAST_FREE_GB = 1.0
+BANNER = (
+    "Replaying recorded replies: they were written by the authors for this template and are "
+    "replayed. Edits, runs, numbers, notes, plots and PDF are made now."
+)
+
+
+def launch_ideas(options: argparse.Namespace) -> int:
+    """Do what launch_scientist.py was asked for and return its exit code."""
+    places = Places(project=PROJECT, runs=options.runs_dir, cache=default_cache_root(os.environ))
+    if options.resume or (options.run_dir and (options.run_dir / "settings.json").exists()):
+        return resume_idea(options.resume or options.run_dir, options, places)
+    if len(options.idea) + len(options.ideas) == 0:
+        raise InputError(
+            "no idea was named", hint="for example: --idea ratio_ranked_orthogonal_sae, see ideas/"
+        )
+    if options.ideas or len(options.idea) > 1:
+        from ai_scientist.queue import run_batch
+
+        return run_batch(options, places)
+    idea = find_idea(options.idea[0], places.ideas)
+    settings = settings_from_options(options)
+    template = find_template(settings.template or idea.template or "sae", places.templates)
+    settings = complete_settings(settings, idea, template, places)
+    check_disk(places.runs)
+    folder = create_run_folder(
+        places.runs, idea, template, settings.to_json(), path=options.run_dir
+    )
+    return run_folder(folder, idea, template, settings, places, dry_run=options.dry_run)
+
+
+def resume_idea(path: Path, options: argparse.Namespace, places: Places) -> int:
+    """Go on with a run folder, with the budgets given anew."""
+    import json
+
+    folder = open_run_folder(path)
+    stored = json.loads((path / "settings.json").read_text())
+    settings = raise_limits(
+        settings_from_json(stored, f"{path}/settings.json"), limits_given(options)
+    )
+    if options.base_url or options.model:
+        settings = replace(
+            settings,
+            base_url=options.base_url or settings.base_url,
+            model=options.model or settings.model,
+        )
+    idea = parse_idea(json.loads((path / "idea.json").read_text()), f"{path}/idea.json")
+    template = find_template(settings.template or "sae", places.templates)
+    return run_folder(folder, idea, template, settings, places, dry_run=options.dry_run)
+
+
+def settings_from_options(options: argparse.Namespace) -> Settings:
+    """Return the settings that the command line asks for."""
+    model = options.model or ("recorded" if not keys_from(os.environ).any_model else None)
+    if model is None and options.base_url:
+        raise InputError("--base-url names a server, and no --model stands with it")
+    if model is None:
+        raise InputError(
+            "a key is set, and no model was named",
+            hint="--model anthropic/claude-… or openai/gpt-…, or --model recorded for the demo",
+        )
+    return Settings(
+        template=options.template,
+        model=model,
+        base_url=options.base_url,
+        profile=options.profile,
+        limits=Limits(**limits_given(options)),
+        baseline_seeds=options.baseline_seeds,
+        seeds_per_run=options.seeds_per_run,
+        confirm_best=options.confirm_best,
+        keep=options.keep,
+        cache_gb=options.cache_gb,
+        writeup=not options.no_writeup,
+        approve=options.approve,
+        allow_unsandboxed=options.allow_unsandboxed,
+    )
+
+
+def limits_given(options: argparse.Namespace) -> Json:
+    """Return the budgets that stand on the command line."""
+    named = {
+        "max_runs": options.max_runs,
+        "max_executions": options.max_executions,
+        "max_failures": options.max_failures,
+        "run_timeout_s": options.run_timeout,
+        "max_cost_usd": options.max_cost_usd,
+        "max_prompt_tokens": options.max_prompt_tokens,
+        "max_gpu_hours": options.max_gpu_hours,
+    }
+    return {key: value for key, value in named.items() if value is not None}
+
+
+def complete_settings(
+    settings: Settings, idea: Idea, template: Template, places: Places
+) -> Settings:
+    """Decide what was left open: the template's name, the profile, and where the recording is."""
+    model = settings.model
+    if model == "recorded":
+        recording = places.ideas / "recordings" / f"{idea.name}.jsonl"
+        if not recording.is_file():
+            have = sorted(path.stem for path in recording.parent.glob("*.jsonl"))
+            raise InputError(
+                f"there is no recording for the idea `{idea.name}`",
+                hint=f"name a model with --model, or take one of: {', '.join(have) or 'none'}",
+            )
+        model = f"recorded:{recording}"
+    profile = settings.profile or default_profile(template, recorded=model.startswith("recorded"))
+    known = settings.template or template.name
+    return replace(settings, model=model, profile=profile, template=known)
+
+
+def default_profile(template: Template, *, recorded: bool) -> str:
+    """Return full where a GPU is and the template can use it, else small, else what there is."""
+    from ai_scientist.hardware import describe_hardware
+
+    if "full" in template.profiles and not recorded:
+        needs_gpu = template.profiles["full"].gpus > 0
+        if template.foreign or not needs_gpu or describe_hardware().get("gpus"):
+            return "full"
+    return "small" if "small" in template.profiles else next(iter(template.profiles))
+
+
+def check_disk(runs: Path) -> None:
+    """Refuse to begin on a disk that is nearly full."""
+    place = next(path for path in (runs, *runs.absolute().parents) if path.exists())
+    free_gb = shutil.disk_usage(place).free / 1e9
+    if free_gb < LEAST_FREE_GB:
+        raise InputError(
+            f"{place} has {free_gb:.2f} GB free, and an idea needs at least {LEAST_FREE_GB:g} GB",
+            hint="make room, or name another place with --runs-dir",
+        )
+
+
+def run_folder(
+    folder: RunFolder,
+    idea: Idea,
+    template: Template,
+    settings: Settings,
+    places: Places,
+    *,
+    dry_run: bool = False,
+) -> int:
+    """Do all that is left to do in a run folder and return the exit code."""
+    from ai_scientist.scientist import research
+
+    report = reporter(folder)
+    report(f"run folder: {folder.path}")
+    if settings.model.startswith("recorded"):
+        report(BANNER)
+    with FolderLock(folder.path), ExitStack() as stack:
+        folder.recover(last_commit(read_events(folder.events, repair=True)))
+        journal = FolderJournal(folder.events)
+        stack.callback(journal.close)
+        staff = stack.enter_context(
+            assemble(folder, idea, template, settings, places, journal, report)
+        )
+        if dry_run:
+            report("dry run: everything needed is here; nothing was run or paid")
+            return 0
+        outcome = research(staff, starting_code(folder, template))
+    report(f"stopped: {outcome['stop']}; {outcome['valid_runs']} valid runs; {folder.report}")
+    if outcome["valid_runs"] == 0:
+        print(f"error: {idea.name} failed: {outcome['reason']}", file=sys.stderr)
+        print(f"hint: every attempt is in {folder.attempts}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def starting_code(folder: RunFolder, template: Template) -> Code:
+    """Return the template's editable code as it stands in the folder's first commit."""
+    first = folder.git("rev-list", "--max-parents=0", "HEAD").split()[0]
+    names = [name for name in template.editable if name != "plot.py"]
+    return Code(commit=first, files={name: folder.read(first, name) for name in names})
+
+
+def reporter(folder: RunFolder) -> Callable[[str], None]:
+    """Return the function that tells a person, line by line, what happens."""
+    import time
+
+    began = time.monotonic()
+
+    def report(line: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - began), 60)
+        print(f"[{minutes:02d}:{seconds:02d}] {line}", flush=True)
+
+    return report
+
+
+@contextmanager
+def assemble(
+    folder: RunFolder,
+    idea: Idea,
+    template: Template,
+    settings: Settings,
+    places: Places,
+    journal: FolderJournal,
+    report: Callable[[str], None],
+) -> Iterator[Staff]:
+    """Put together everything that works on one idea, checking each part as it is taken up.
+
+    The model comes first: a bad name, a missing key or an unreachable server costs no minute.
+    """
+    from ai_scientist.coder import AiderCoder
+    from ai_scientist.executors import LocalExecutor
+    from ai_scientist.laboratory import Laboratory
+    from ai_scientist.plots import Draughtsman
+    from ai_scientist.prompts import Prompts
+    from ai_scientist.sandbox_choice import choose_sandbox
+    from ai_scientist.scientist import Staff
+    from ai_scientist.workbench import FolderWorkbench
+
+    with open_model(folder, settings, journal, report) as model:
+        model.ping()
+        coder = AiderCoder(model, render=Prompts(places.prompts), system=template.system)
+        warming = threading.Thread(target=coder.warm_up, daemon=True)
+        warming.start()
+        sandbox = choose_sandbox(
+            allow_unsandboxed=settings.allow_unsandboxed, probe_folder=places.cache / "probe"
+        )
+        report(f"sandbox: {sandbox.tier}")
+        executor = LocalExecutor(sandbox)
+        bench = make_bench(
+            template,
+            settings.profile or "full",
+            executor=executor,
+            cache=places.cache,
+            report=report,
+        )
+        laboratory = Laboratory(
+            folder,
+            journal=journal,
+            executor=executor,
+            bench=bench,
+            limits=settings.limits,
+            cache=places.cache,
+            report=report,
+        )
+        workbench = FolderWorkbench(
+            folder,
+            idea=idea,
+            journal=journal,
+            laboratory=laboratory,
+            seeds_per_run=settings.seeds_per_run,
+            report=report,
+        )
+        draughtsman = Draughtsman(
+            folder,
+            executor=executor,
+            journal=journal,
+            python=bench.python,
+            readable=bench.readable,
+        )
+        yield Staff(
+            folder=folder,
+            idea=idea,
+            template=template,
+            settings=settings,
+            journal=journal,
+            model=model,
+            coder=coder,
+            laboratory=laboratory,
+            workbench=workbench,
+            draughtsman=draughtsman,
+            render=Prompts(places.prompts),
+            write_paper=lambda experiments: {},
+            spent=lambda: asdict(model.spent),
+            report=report,
+        )
+        warming.join()
+
+
+@contextmanager
+def open_model(
+    folder: RunFolder, settings: Settings, journal: FolderJournal, report: Callable[[str], None]
+) -> Iterator[ModelClient]:
+    """Open the model client, with the recorded server behind it when replies are replayed."""
+    from ai_scientist.model import ModelClient
+    from ai_scientist.recorded import RecordedServer, load_recording
+
+    keys = keys_from(os.environ)
+    with ExitStack() as stack:
+        base_url = settings.base_url
+        if settings.model.startswith("recorded:"):
+            recording = load_recording(Path(settings.model.removeprefix("recorded:")))
+            base_url = stack.enter_context(RecordedServer(recording)).url
+        given = {"openai": keys.openai, "anthropic": keys.anthropic}
+        yield stack.enter_context(
+            ModelClient(
+                settings.model,
+                journal=journal,
+                calls=folder.calls,
+                limits=settings.limits,
+                keys={name: key for name, key in given.items() if key},
+                base_url=base_url,
+                warn=report,
+            )
+        )
+
+
+def keys_from(variables: Mapping[str, str]) -> Keys:
+    """Read the API keys."""
+    return Keys(
+        openai=variables.get("OPENAI_API_KEY"),
+        anthropic=variables.get("ANTHROPIC_API_KEY"),
+        semantic_scholar=variables.get("S2_API_KEY"),
+        openalex=variables.get("OPENALEX_API_KEY"),
+    )

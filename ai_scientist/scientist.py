@@ -1,0 +1,241 @@
+"""One idea from end to end: baseline, plan, experiments, plots, paper, report.
+
+    run_0 -> plan -> hypotheses -> loop -> last words -> confirm -> judge -> plots -> paper
+
+Everything that costs goes through the journal, so this reads from top to bottom also when a folder
+is resumed: what is done answers at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ai_scientist.claims import check_notes
+from ai_scientist.errors import BudgetSpent, ModelError, ReplyError, ScientistError, Waiting
+from ai_scientist.hypotheses import digest, hypothesis_to_json, judge, parse_hypotheses
+from ai_scientist.journal import write_json
+from ai_scientist.laboratory import Laboratory
+from ai_scientist.loop import run_experiments
+from ai_scientist.plots import Draughtsman, draw_plots
+from ai_scientist.protocols import Coder, Journal, Model, Render
+from ai_scientist.records import (
+    Attempt,
+    Code,
+    Experiments,
+    Hypothesis,
+    Idea,
+    Json,
+    Message,
+    Run,
+    Template,
+)
+from ai_scientist.settings import Settings
+from ai_scientist.study import read_study
+from ai_scientist.workbench import FolderWorkbench
+from ai_scientist.workspace import RunFolder
+
+HYPOTHESIS_TRIES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staff:
+    """Everything that works on one idea; put together by the launch layer."""
+
+    folder: RunFolder
+    idea: Idea
+    template: Template
+    settings: Settings
+    journal: Journal
+    model: Model
+    coder: Coder
+    laboratory: Laboratory
+    workbench: FolderWorkbench
+    draughtsman: Draughtsman
+    render: Render
+    write_paper: Callable[[Experiments], Json]
+    """Drafts and compiles the paper; {"pdf", "findings"}."""
+    spent: Callable[[], Json]
+    """Money, tokens and calls so far."""
+    report: Callable[[str], None]
+
+
+def research(staff: Staff, start: Code) -> Json:
+    """Do all that is left to do for one idea, and return what report.json holds.
+
+    `start` is the template's code over the folder's first commit. Raises BudgetSpent, ModelError
+    and Waiting after the report was written: the folder can be resumed.
+    """
+    began = time.monotonic()
+    report: Json = {"stop": "unfinished", "idea": staff.idea.name}
+    try:
+        experiments = experiment(staff, start)
+        report |= conclude(staff, experiments)
+    except BudgetSpent as error:
+        report |= {"stop": "budget spent", "reason": error.message}
+        raise
+    except Waiting as error:
+        report |= {"stop": "waiting", "reason": error.message}
+        raise
+    except (ModelError, ScientistError) as error:
+        report |= {"stop": "failed", "reason": error.message}
+        raise
+    finally:
+        report |= describe_effort(staff, time.monotonic() - began)
+        write_json(staff.folder.report, report)
+    return report
+
+
+def experiment(staff: Staff, start: Code) -> Experiments:
+    """Measure the baseline, plan, fix the hypotheses, and run the loop to its end."""
+    seeds = tuple(range(staff.settings.baseline_seeds))
+    baseline = staff.workbench.measure_baseline(start, seeds)
+    if isinstance(baseline, Attempt):
+        raise ScientistError(
+            f"the untouched template fails: {baseline.reason}\n{baseline.log}",
+            hint=f"`python -m ai_scientist template check templates/{staff.template.name}`",
+        )
+    plan = ask(staff, "plan", "plan", "experiment/plan.j2", code=start.files["experiment.py"])
+    fix_hypotheses(staff, plan, baseline)
+    experiments = run_experiments(
+        staff.idea,
+        plan=plan,
+        baseline=baseline,
+        start=start,
+        coder=staff.coder,
+        workbench=staff.workbench,
+        render=staff.render,
+        limits=staff.settings.limits,
+        report=staff.report,
+    )
+    last = experiments.uninterpreted
+    if last is not None:
+        step = f"{last.name}/interpret"
+        prose = ask(staff, "interpret", step, "experiment/interpret.j2", run=last)
+        staff.workbench.interpret(last, prose)
+    return experiments
+
+
+def conclude(staff: Staff, experiments: Experiments) -> Json:
+    """Judge the hypotheses, draw, and write the paper; without a valid run, only report."""
+    outcome: Json = {"stop": str(experiments.stop)}
+    if not experiments.succeeded:
+        reason = experiments.attempts[-1].reason if experiments.attempts else "nothing was tried"
+        return outcome | {"reason": f"no valid run: {reason}", "pdf": None}
+    outcome["hypotheses"] = judge_hypotheses(staff)
+    outcome["plots"] = draw(staff, experiments)
+    if staff.settings.writeup:
+        outcome["paper"] = staff.write_paper(experiments)
+    return outcome
+
+
+def ask(staff: Staff, purpose: str, step: str, prompt: str, **variables: Any) -> str:
+    """Ask for a plain text, with the template's system prompt and the table of results."""
+    content = staff.render(
+        prompt,
+        **(
+            {"idea": staff.idea, "table": staff.workbench.table()}
+            | _extra(staff, prompt)
+            | variables
+        ),
+    )
+    messages = (
+        Message(role="system", content=staff.template.system),
+        Message(role="user", content=content),
+    )
+    return staff.model.ask(purpose=purpose, step=step, messages=messages).text
+
+
+def _extra(staff: Staff, prompt: str) -> Mapping[str, Any]:
+    if prompt == "experiment/plan.j2":
+        return {"template": staff.template, "limits": staff.settings.limits}
+    return {}
+
+
+def fix_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothesis, ...]:
+    """Store the hypotheses, the idea's or else the model's, with their hash, before any edit."""
+    hypotheses = staff.idea.hypotheses or propose_hypotheses(staff, plan, baseline)
+
+    def perform() -> Json:
+        content = {
+            "sha256": digest(hypotheses),
+            "hypotheses": [hypothesis_to_json(one) for one in hypotheses],
+        }
+        write_json(staff.folder.path / "hypotheses.json", content)
+        commit = staff.folder.commit(
+            "Fix the hypotheses before the first edit", ["hypotheses.json"]
+        )
+        return {"commit": commit, **content}
+
+    staff.journal.effect("hypotheses", perform)
+    return hypotheses
+
+
+def propose_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothesis, ...]:
+    """Ask the model for hypotheses; a reply that is none is asked again, then there are none."""
+    problem = ""
+    for number in range(1, HYPOTHESIS_TRIES + 1):
+        reply = ask(
+            staff,
+            "hypotheses",
+            f"hypotheses/try_{number}",
+            "experiment/hypotheses.j2",
+            plan=plan,
+            metrics=list(staff.template.metrics.values()),
+            problem=problem,
+        )
+        try:
+            return parse_hypotheses(reply, baseline.results.metrics)
+        except ReplyError as error:
+            problem = error.message
+    return ()
+
+
+def judge_hypotheses(staff: Staff) -> Json:
+    """Let our code judge every hypothesis from the stored results."""
+    study = read_study(staff.folder.path)
+    verdicts = [asdict(one) for one in judge(study)]
+    for verdict in verdicts:
+        name = verdict["hypothesis"]["metric"]
+        staff.report(f"hypothesis on {name}: {verdict['verdict']}: {verdict['reason']}")
+    return {"verdicts": verdicts, "problems": [asdict(one) for one in check_notes(study)]}
+
+
+def draw(staff: Staff, experiments: Experiments) -> Json:
+    """Draw the plots and describe them in the notes; a failure is told, and stays visible."""
+    commit = staff.folder.git("rev-parse", "HEAD").strip()
+    plot = staff.folder.read(commit, "plot.py")
+    context = {
+        "idea": staff.idea,
+        "runs": list(experiments.runs.values()),
+        "table": staff.workbench.table(),
+    }
+    drawn = draw_plots(
+        staff.coder, staff.draughtsman, staff.render, commit=commit, plot=plot, context=context
+    )
+    for failure in drawn["failures"]:
+        staff.report(f"plots: {failure.splitlines()[0] if failure else 'failed'}")
+    if drawn["pictures"]:
+        prose = ask(
+            staff,
+            "interpret",
+            "plot/notes",
+            "plot/notes.j2",
+            runs=context["runs"],
+            pictures=drawn["pictures"],
+        )
+        staff.workbench.add_notes("plot/notes_kept", f"## Plots\n{prose}")
+    return {"pictures": drawn["pictures"], "failures": drawn["failures"]}
+
+
+def describe_effort(staff: Staff, seconds: float) -> Json:
+    """Return what the whole has cost so far, from the folder's records."""
+    runs: Sequence[Run] = list(staff.workbench.runs.values())
+    return {
+        "valid_runs": max(0, len(runs) - 1),
+        "gpu_hours": round(staff.laboratory.gpu_hours, 4),
+        "seconds": round(seconds, 1),
+        **staff.spent(),
+    }

@@ -1,0 +1,288 @@
+"""What the loop does to one run folder: judge, accept, execute, keep, interpret.
+
+Implements protocols.Workbench. Each method is one effect (or a few) of the journal; an effect that
+changes tracked files ends in a commit named in its result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+
+from ai_scientist.changes import unified_diff
+from ai_scientist.claims import Evidence, expand_notes
+from ai_scientist.gates import MAIN_FILE, Gates, check_comparable, check_identical
+from ai_scientist.hardware import describe_hardware
+from ai_scientist.journal import write_atomically, write_json
+from ai_scientist.laboratory import Laboratory, Observation
+from ai_scientist.notes import interpretation, notes_header, results_table, run_section
+from ai_scientist.protocols import Journal
+from ai_scientist.records import (
+    Attempt,
+    AttemptKind,
+    Check,
+    Code,
+    GateReport,
+    Idea,
+    Json,
+    Results,
+    Run,
+)
+from ai_scientist.result_files import results_to_final_info
+from ai_scientist.results import combine, config_diff
+from ai_scientist.study import attempt_to_json, run_from_json, run_to_json
+from ai_scientist.workspace import RunFolder
+
+
+class FolderWorkbench:
+    """Everything one idea does to its folder, over the laboratory and the gates."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        idea: Idea,
+        journal: Journal,
+        laboratory: Laboratory,
+        seeds_per_run: int,
+        report: Callable[[str], None],
+    ) -> None:
+        self.folder = folder
+        self._idea = idea
+        self._journal = journal
+        self._laboratory = laboratory
+        self._gates = Gates(laboratory, journal)
+        self._seeds = tuple(range(seeds_per_run))
+        self._report = report
+        self.runs: dict[str, Run] = {}
+        self._code: dict[str, Code] = {}
+
+    # --- the baseline ----------------------------------------------------------------------------
+
+    def measure_baseline(self, code: Code, seeds: Sequence[int]) -> Run | Attempt:
+        """Run the untouched template as run_0, once per seed, and begin the notes with it."""
+        self._report("run_0: measuring the untouched template")
+        observations = self._run_seeds("run_0", 1, code, seeds, cached=True)
+        if observations[-1].failure:
+            return self._fail("run_0", "run_0/execution_1", observations[-1], code)
+        run = self._describe("run_0", "Baseline", code, observations, seeds=seeds)
+        return self._record(run, code, observations, "Measure the baseline")
+
+    # --- protocols.Workbench ---------------------------------------------------------------------
+
+    def judge(self, step: str, old: Code, new: Code, smoke_invariant: str | None) -> GateReport:
+        """Put a candidate through the gates."""
+        self._code[step] = new
+        gates = self._gates.judge(step, old, new, smoke_invariant=smoke_invariant)
+        for check in gates.checks:
+            words = f": {check.detail}" if check.detail and check.verdict != "refused" else ""
+            self._report(f"{step}: gate `{check.gate}` {check.verdict}{words}")
+        return gates
+
+    def accept(self, step: str, new: Code, title: str) -> Code:
+        """Commit a candidate and return it over its own commit."""
+
+        def perform() -> Json:
+            self.folder.write(new.files)
+            commit = self.folder.commit(f"{step}: {title}", new.files)
+            return {"commit": commit}
+
+        return replace(new, commit=self._journal.effect(f"{step}/accept", perform)["commit"])
+
+    def execute(
+        self, name: str, number: int, code: Code, *, title: str, step: str, checks: Sequence[Check]
+    ) -> Run | Attempt:
+        """Run the experiment of `code` with every seed; record a run `name` or an attempt."""
+        self._report(f"{name}: running ({title})")
+        observations = self._run_seeds(name, number, code, self._seeds)
+        key = f"{name}/execution_{number}"
+        if observations[-1].failure:
+            return self._fail(name, key, observations[-1], code)
+        run = self._describe(
+            name, title, code, observations, seeds=self._seeds, checks=checks, step=step
+        )
+        previous = list(self.runs.values())[-1]
+        identical = check_identical(run, previous, self._laboratory.bench.template.metrics)
+        if identical.verdict == "finding":
+            return self._fail(name, key, observations[-1], code, gate=identical)
+        recorded = self._record(run, code, observations, f"{name}: {title}")
+        self._report(f"{name}: valid, {recorded.seconds:.1f} s")
+        return recorded
+
+    def keep_attempt(self, attempt: Attempt) -> None:
+        """Store an attempt as attempts/STEP.json, with its diff and log as files of their own."""
+
+        def perform() -> Json:
+            name = attempt.step.replace("/", ".")
+            candidate = self._code.get(attempt.step)
+            diff = attempt.diff or (self._diff_to_last_run(candidate) if candidate else "")
+            kept = replace(attempt, diff=diff)
+            write_json(self.folder.attempts / f"{name}.json", attempt_to_json(kept))
+            for suffix, content in (("diff", diff), ("log", attempt.log)):
+                if content:
+                    write_atomically(self.folder.attempts / f"{name}.{suffix}", content)
+            return {}
+
+        self._journal.effect(f"{attempt.step}/attempt", perform)
+
+    def interpret(self, run: Run, prose: str) -> None:
+        """Add the coder's words to the notes, its named numbers expanded by our code."""
+
+        def perform() -> Json:
+            expansion = expand_notes(prose, self.evidence)
+            text = interpretation(expansion.text)
+            commit = self._append_notes(text, f"Interpret {run.name}")
+            return {"commit": commit, "problems": list(expansion.problems)}
+
+        self._journal.effect(f"{run.name}/interpretation", perform)
+
+    def table(self) -> str:
+        """Return the table of results that prompts carry; it does not grow with the runs."""
+        return results_table(self.runs, self._laboratory.bench.template)
+
+    def add_notes(self, key: str, text: str) -> None:
+        """Append a section to the notes that belongs to no run, such as the one on the plots."""
+
+        def perform() -> Json:
+            expansion = expand_notes(text, self.evidence)
+            return {"commit": self._append_notes(f"\n{expansion.text.strip()}\n", key)}
+
+        self._journal.effect(key, perform)
+
+    @property
+    def evidence(self) -> Evidence:
+        """What a sentence about the runs so far may name."""
+        template = self._laboratory.bench.template
+        return Evidence.from_runs(self.runs, template.metrics, idea=self._idea)
+
+    # --- how a run comes about -------------------------------------------------------------------
+
+    def _run_seeds(
+        self, name: str, number: int, code: Code, seeds: Sequence[int], *, cached: bool = False
+    ) -> list[Observation]:
+        """Run one execution per seed, stopping at the first that fails."""
+        observations: list[Observation] = []
+        for seed in seeds:
+            key = execution_key(name, number, seed if len(seeds) > 1 else None)
+            seen = self._laboratory.run(key, code.commit, name, seed=seed, cached=cached)
+            observations.append(seen)
+            if seen.failure:
+                break
+        return observations
+
+    def _describe(
+        self,
+        name: str,
+        title: str,
+        code: Code,
+        observations: Sequence[Observation],
+        *,
+        seeds: Sequence[int],
+        checks: Sequence[Check] = (),
+        step: str = "",
+    ) -> Run:
+        """Put together the capsule of a run."""
+        bench = self._laboratory.bench
+        results = combine([seen.results for seen in observations if seen.results])
+        baseline, previous = self._baseline_and_previous(results)
+        against_baseline = config_diff(baseline, results)
+        comparable, confounded = check_comparable(against_baseline, self._idea.varies)
+        return Run(
+            name=name,
+            title=title,
+            results=results,
+            commit=code.commit,
+            diff_sha256=hashlib.sha256(self._diff_to_last_run(code).encode()).hexdigest(),
+            command=("python", MAIN_FILE, f"--out_dir={name}"),
+            profile=bench.profile.name,
+            seeds=tuple(seeds),
+            config_diff_baseline=against_baseline,
+            config_diff_previous=config_diff(previous, results),
+            confounded=confounded,
+            checks=(*checks, comparable),
+            versions=bench.versions,
+            hardware=describe_hardware(),
+            sandbox_tier=observations[0].sandbox_tier,
+            started_at=observations[0].started_at,
+            seconds=sum(seen.seconds for seen in observations),
+            gpu_hours=sum(seen.gpu_hours for seen in observations),
+            step=step,
+        )
+
+    def _baseline_and_previous(self, results: Results) -> tuple[Results, Results]:
+        runs = list(self.runs.values())
+        return (runs[0].results, runs[-1].results) if runs else (results, results)
+
+    def _record(
+        self, run: Run, code: Code, observations: Sequence[Observation], message: str
+    ) -> Run:
+        """Move what the executions left to run_N/, write its capsule and notes, and commit."""
+
+        def perform() -> Json:
+            place = self.folder.run(run.name)
+            single = len(observations) == 1
+            for seed, seen in enumerate(observations):
+                destination = place if single else place / f"seed_{seed}"
+                self._laboratory.keep(seen.key, run.name, destination)
+            if not single:
+                write_json(place / "final_info.json", results_to_final_info(run.results))
+            write_json(place / "run.json", run_to_json(run))
+            source = f"{run.name}.py"
+            self.folder.write({source: code.files[MAIN_FILE]})
+            specs = self._laboratory.bench.template.metrics
+            first = not self.runs
+            baseline = run if first else next(iter(self.runs.values()))
+            section = (
+                notes_header(self._idea, run, specs) if first else run_section(run, baseline, specs)
+            )
+            notes = ("" if first else self.folder.read("HEAD", "notes.txt")) + section
+            self.folder.write({"notes.txt": notes})
+            tracked = [f"{run.name}/final_info.json", f"{run.name}/run.json", source, "notes.txt"]
+            return {"commit": self.folder.commit(message, tracked), "run": stored_run(run)}
+
+        stored = self._journal.effect(f"{run.name}/record", perform)
+        for seen in observations:
+            self._laboratory.discard(seen.key)
+        recorded = run_from_json(stored["run"]["capsule"], run.results)
+        self.runs[run.name] = recorded
+        return recorded
+
+    def _fail(
+        self, name: str, key: str, seen: Observation, code: Code, gate: Check | None = None
+    ) -> Attempt:
+        self._laboratory.keep(seen.key, name, self.folder.attempts / seen.key.replace("/", "."))
+        self._laboratory.discard(seen.key)
+        self._code[key] = code
+        return Attempt(
+            step=key,
+            run=name,
+            kind=AttemptKind.NO_RESULT if gate else seen.failure or AttemptKind.CRASHED,
+            reason=gate.detail if gate else seen.problem,
+            gate=gate.gate if gate else "",
+            seconds=seen.seconds,
+            gpu_hours=seen.gpu_hours,
+            log=seen.log_tail,
+        )
+
+    def _append_notes(self, text: str, message: str) -> str:
+        self.folder.write({"notes.txt": self.folder.read("HEAD", "notes.txt") + text})
+        return self.folder.commit(message, ["notes.txt"])
+
+    def _diff_to_last_run(self, code: Code) -> str:
+        runs = list(self.runs.values())
+        old: Mapping[str, str] = {}
+        if runs:
+            old = {name: self.folder.read(runs[-1].commit, name) for name in code.files}
+        parts = [unified_diff(old.get(name, ""), text, name) for name, text in code.files.items()]
+        return "".join(parts) if runs else ""
+
+
+def execution_key(name: str, number: int, seed: int | None) -> str:
+    """Return the journal's key of one execution; a run of several seeds has one each."""
+    return f"{name}/execution_{number}" + ("" if seed is None else f"/seed_{seed}")
+
+
+def stored_run(run: Run) -> Json:
+    """Return the journal's form of a run; its results stand with its executions."""
+    return {"capsule": run_to_json(run), "checks": [asdict(check) for check in run.checks]}

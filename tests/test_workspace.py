@@ -1,0 +1,126 @@
+"""A run folder is a git repository that a kill cannot bring out of step with the journal."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ai_scientist.errors import InputError, ScientistError
+from ai_scientist.ideas import parse_idea
+from ai_scientist.templates import find_template, load_template
+from ai_scientist.workspace import RunFolder, create_run_folder, open_run_folder
+
+PROJECT = Path(__file__).parents[1]
+IDEA = parse_idea({"Name": "a", "Title": "A", "Experiment": "x"}, "here")
+NOW = datetime(2026, 11, 20, 20, 15, tzinfo=UTC)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """A new run folder."""
+    template = load_template(PROJECT / "templates" / "digits")
+    return create_run_folder(tmp_path / "runs", IDEA, template, {"model": "recorded"}, now=NOW)
+
+
+def test_a_folder_holds_the_template_and_no_results(folder: RunFolder) -> None:
+    """A new folder is named after the time and the idea, and its first commit is the template."""
+    assert folder.name == "20261120T201500Z_a"
+    names = folder.git("ls-files").split()
+    assert {"experiment.py", "plot.py", "idea.json", "settings.json"} <= set(names)
+    assert not [name for name in names if name.startswith(("run_", "attempts", "baselines"))]
+    assert open_run_folder(folder.path) == folder
+
+
+def test_two_folders_of_one_second_do_not_meet(folder: RunFolder) -> None:
+    """The same idea started twice in a second gets two folders."""
+    template = load_template(PROJECT / "templates" / "digits")
+    other = create_run_folder(folder.path.parent, IDEA, template, {}, now=NOW)
+    assert other.path != folder.path
+
+
+def test_recovery_undoes_the_unjournaled_and_keeps_what_runs_left(folder: RunFolder) -> None:
+    """Back to the journaled commit; a run folder's files stay, tracked in a lost commit or not."""
+    journaled = folder.git("rev-parse", "HEAD").strip()
+    folder.write({"experiment.py": "changed\n", "new.txt": "x"})
+    run = folder.run("run_1")
+    run.mkdir()
+    (run / "final_info.json").write_text("{}")
+    (run / "stdout.log").write_text("log")
+    folder.commit("lost", ["experiment.py", "new.txt", "run_1/final_info.json"])
+    (folder.path / ".git" / "index.lock").touch()
+    (folder.attempts / "run_1.edit_1.json").write_text("{}")
+    folder.recover(journaled)
+    assert folder.git("rev-parse", "HEAD").strip() == journaled
+    assert folder.git("status", "--porcelain") == ""
+    assert "changed" not in (folder.path / "experiment.py").read_text()
+    assert not (folder.path / "new.txt").exists()
+    assert {path.name for path in run.iterdir()} == {"final_info.json", "stdout.log"}
+    assert (folder.attempts / "run_1.edit_1.json").exists()
+
+
+def test_an_export_holds_a_commit_and_not_the_working_tree(folder: RunFolder) -> None:
+    """What a process finds is the commit, whatever the working tree has become."""
+    commit = folder.git("rev-parse", "HEAD").strip()
+    (folder.path / "experiment.py").write_text("dirty")
+    folder.export(commit, folder.staging("run_1/execution_1") / "source")
+    exported = folder.staging("run_1/execution_1") / "source" / "experiment.py"
+    assert exported.read_text() == folder.read(commit, "experiment.py") != "dirty"
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x"])
+def test_no_name_leads_out_of_the_folder(folder: RunFolder, name: str) -> None:
+    """A file name from outside cannot leave the run folder."""
+    with pytest.raises(ScientistError, match="not inside"):
+        folder.write({name: "x"})
+
+
+def test_a_users_git_settings_do_not_matter(
+    folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hooks and configuration of the person do not run in a run folder."""
+    (tmp_path / ".gitconfig").write_text(
+        "[commit]\n gpgsign = true\n[core]\n hooksPath = /nowhere\n"
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    hook = folder.path / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    folder.write({"notes.txt": "x"})
+    assert folder.commit("note", ["notes.txt"])
+
+
+def test_a_folder_that_is_none_of_ours_is_told(tmp_path: Path) -> None:
+    """Resuming a strange folder names what it lacks."""
+    with pytest.raises(InputError, match=r"idea\.json"):
+        open_run_folder(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["experiment.py", "plot.py", "prompt.json", "data.py"])
+def test_a_template_without_a_file_is_told(tmp_path: Path, missing: str) -> None:
+    """A template that lacks a file it needs or names is refused, and the file is named."""
+    copy = tmp_path / "digits"
+    shutil.copytree(PROJECT / "templates" / "digits", copy)
+    (copy / missing).unlink()
+    with pytest.raises(InputError, match=missing):
+        load_template(copy)
+
+
+def test_an_unknown_template_gets_the_known_names() -> None:
+    """A misspelt template is answered with those there are."""
+    with pytest.raises(InputError) as caught:
+        find_template("digit", PROJECT / "templates")
+    assert "digits" in caught.value.hint
+
+
+def test_a_foreign_template_freezes_all_but_the_two_scripts(tmp_path: Path) -> None:
+    """Without template.toml only experiment.py and plot.py can be edited."""
+    for name in ("experiment.py", "plot.py", "data.py"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "prompt.json").write_text('{"system": "s", "task_description": "t"}')
+    template = load_template(tmp_path)
+    assert template.foreign
+    assert template.frozen == ("data.py", "prompt.json")
