@@ -1,0 +1,45 @@
+"""What several test modules share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ai_scientist.environments import default_cache_root, environment_for
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+# Whatever could make a test reach a paid model, or change what it measures.
+NOT_FOR_TESTS = ("_API_KEY", "_BASE_URL", "AI_SCIENTIST_PROFILE", "AI_SCIENTIST_SEED")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_money_is_spent() -> Iterator[None]:
+    """Take every key and endpoint out of the environment before the first test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.endswith(NOT_FOR_TESTS):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The checkout."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def cache_root() -> Path:
+    """The cache root that `make` builds the environments of the shipped templates under."""
+    return default_cache_root(os.environ)
+
+
+@pytest.fixture(scope="session")
+def digits_python(cache_root: Path) -> Path:
+    """The interpreter that runs the digits template."""
+    lock = PROJECT / "templates" / "digits" / "requirements.lock"
+    return environment_for(lock, cache_root, report=print).python
