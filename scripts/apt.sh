@@ -13,7 +13,7 @@ have() {
     done
 }
 
-as_root() { [ "$(id -u)" -eq 0 ] || echo sudo; }
+as_root() { [ "$(id -u)" -eq 0 ] || echo "sudo "; }
 
 # install_packages WHAT HOW_LONG PACKAGE...
 # Always succeeds: what is missing without them is told by the program itself, where it matters.
@@ -22,7 +22,7 @@ install_packages() {
     shift 2
     local command="apt-get install -y --no-install-recommends $*"
     if ! may_install; then
-        echo "Not installed: $what. To have it: $(as_root) $command"
+        echo "Not installed: $what. To have it: $(as_root)$command"
         return 0
     fi
     echo "Installing $what: $how_long."
@@ -36,7 +36,7 @@ install_packages() {
         rm -f "$log"
     else
         echo "Not installed: $what. apt-get said: $(grep -E '^(E|Err):' "$log" | tail -n 2 | tr '\n' ' ')"
-        echo "To try by hand: $(as_root) $command   (all of its output: $log)"
+        echo "To try by hand: $(as_root)$command   (all of its output: $log)"
     fi
     exec 8<&-
 }

@@ -24,15 +24,16 @@ is_current && exit 0
 
 if ! python=$(find_python); then
     echo "error: there is no Python 3.11 or 3.12 on this machine" >&2
-    echo "hint: $(as_root) apt-get install python3.11 python3.11-venv   (python3.12 on newer systems)" >&2
+    echo "hint: $(as_root)apt-get install python3.11 python3.11-venv   (python3.12 on newer systems)" >&2
     exit 2
 fi
 version=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
-if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+can_make_environments() { "$python" -c 'import venv, ensurepip; ensurepip.version()' 2>/dev/null; }
+if ! can_make_environments; then
     install_packages "Python's venv module" "a few seconds" "$version-venv"
-    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    if ! can_make_environments; then
         echo "error: $python cannot make environments: its venv module is missing" >&2
-        echo "hint: $(as_root) apt-get install $version-venv" >&2
+        echo "hint: $(as_root)apt-get install $version-venv" >&2
         exit 2
     fi
 fi

@@ -20,10 +20,10 @@ PAGES = sorted(page for page in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*
 # A module may import from its own group and from those above it.
 GROUPS = (
     "errors records",
-    "protocols ideas templates settings results result_files prompts hardware prices tables changes"
-    " processes probe",
-    "workspace journal model wire recorded coder sandbox sandbox_choice confine supervisor leftovers"
-    " executors environments laboratory testing",
+    "protocols ideas templates settings results result_files naming prompts hardware prices tables"
+    " changes processes probe",
+    "workspace journal model wire recorded coder executors supervisor leftovers environments"
+    " sandbox sandbox_choice confine laboratory testing",
     "statistics gates hypotheses notes claims audit study plots",
     "loop writeup workbench",
     "scientist queue bench",

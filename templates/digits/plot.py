@@ -42,13 +42,14 @@ def draw_metrics(runs: dict[str, dict[str, Any]]) -> None:
     figure, panels = plt.subplots(1, len(METRICS), figsize=(9, height), sharey=True)
     for panel, (metric, title) in zip(panels, METRICS.items(), strict=True):
         means = [info["means"][metric] for info in runs.values()]
-        errors = [info["stderrs"].get(metric, 0.0) for info in runs.values()]
+        errors = [info.get("stderrs", {}).get(metric, 0.0) for info in runs.values()]
         rows = range(len(runs))
         panel.errorbar(means, rows, xerr=errors, fmt="o", capsize=3)
         panel.axvline(means[0], color="gray", linewidth=1, linestyle=":")
         panel.set_xlabel(title)
         panel.set_yticks(rows, names)
         panel.grid(axis="x", alpha=0.3)
+    figure.suptitle("Mean and standard error; dotted: the first run", fontsize="medium")
     panels[0].set_ylim(len(runs) - 0.5, -0.5)  # the first run on top; the panels share the axis
     figure.tight_layout()
     figure.savefig("test_metrics.png", dpi=150)
@@ -61,7 +62,8 @@ def draw_training(runs: dict[str, dict[str, Any]]) -> None:
     styles = ["-", "--", "-.", ":"]
     for number, run in enumerate(runs):
         by_epoch: dict[int, list[float]] = defaultdict(list)
-        for line in Path(run, "metrics.jsonl").read_text().splitlines():
+        log = Path(run, "metrics.jsonl")
+        for line in log.read_text().splitlines() if log.exists() else []:
             step = json.loads(line)
             by_epoch[step["epoch"]].append(step["train_loss"])
         losses = [sum(values) / len(values) for values in by_epoch.values()]
