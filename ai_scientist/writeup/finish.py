@@ -1,0 +1,206 @@
+"""From section texts to a PDF: compile, repair what stops it, and judge what came out."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ai_scientist.records import Finding
+from ai_scientist.writeup.figures import figure_findings
+from ai_scientist.writeup.lint import (
+    drop_references,
+    duplicate_headings,
+    figures_in,
+    unknown_references,
+)
+from ai_scientist.writeup.material import figures_shown
+from ai_scientist.writeup.parts import (
+    BY_NAME,
+    Compilation,
+    Compiler,
+    Figure,
+    LatexMessage,
+    PaperFolder,
+    PaperOutcome,
+    Problem,
+)
+from ai_scientist.writeup.placing import drop_figures, placed_figures
+from ai_scientist.writeup.sections import Author
+from ai_scientist.writeup.typeset import clip
+
+OVERFULL_PT = 20.0
+SECTION_FILE = re.compile(r"(?:^|/)sections/([a-z_]+)\.tex$")
+Place = Callable[[Mapping[str, str]], None]
+"""Writes all sources with the given section texts."""
+
+
+def settle_references(
+    author: Author, texts: Mapping[str, str], labels: Sequence[str]
+) -> dict[str, str]:
+    """Return the texts without references to nothing and without a figure shown twice."""
+    settled = dict(texts)
+    seen: set[str] = set()
+    for name in BY_NAME:  # in the order of the page
+        text = drop_figures(settled[name], seen)
+        seen |= set(figures_in(text))
+        for key in unknown_references(text, labels):
+            _find(author, "undefined_reference", f"nothing has the label `{key}`", name)
+        settled[name] = drop_references(text, labels)
+    for heading in duplicate_headings(settled.values()):
+        _find(author, "duplicate_heading", f"the heading `{heading}` is there twice", "")
+    return settled
+
+
+def _find(author: Author, kind: str, detail: str, name: str) -> None:
+    where = f"latex/sections/{name}.tex" if name else ""
+    author.findings.append(Finding(kind=kind, detail=detail, where=where))
+
+
+@dataclass(kw_only=True)
+class Press:
+    """Compiles until there is a PDF or nothing is left to repair."""
+
+    author: Author
+    compile: Compiler
+    place: Place
+    latex: Path
+    labels: Sequence[str]
+    tries: dict[str, int] = field(default_factory=dict)
+
+    def print(self, texts: Mapping[str, str]) -> tuple[Compilation, dict[str, str]]:
+        """Return the last compilation and the texts it was made of."""
+        texts = dict(texts)
+        made = Compilation(pdf=None, outcome="LaTeX was not tried.")
+        for number in range(1, self.author.effort.compiles + 1):
+            self.place(texts)
+            self.author.report(f"paper: compiling ({number})")
+            made = self.compile(self.latex, key=f"paper/compile_{number}")
+            name = self._culprit(made)
+            if made.pdf is not None or name is None or name in self.author.dropped:
+                break
+            texts[name] = self._mend(name, texts[name], made)
+        return made, texts
+
+    def _culprit(self, made: Compilation) -> str | None:
+        """Return the section that stopped LaTeX, or None when it was something else."""
+        match = SECTION_FILE.search(made.error.file) if made.error else None
+        return match[1] if match and match[1] in BY_NAME else None
+
+    def _mend(self, name: str, text: str, made: Compilation) -> str:
+        error, part = made.error, BY_NAME[name]
+        assert error is not None
+        self.tries[name] = self.tries.get(name, 0) + 1
+        if self.tries[name] > self.author.effort.repairs:
+            return self.author.drop(part, text, f"LaTeX stops at it: {clip(error.text, 200)}")
+        problem = Problem(
+            kind="latex",
+            detail=f"LaTeX stops: {clip(error.text, 300)}",
+            excerpt=clip(self._line(name, error.line), 200),
+        )
+        asked = self.author.render("writeup/repair.j2", part=part, text=text, problems=[problem])
+        reply = self.author.ask("repair", f"paper/latex_{name}", asked)
+        mended = self.author.settle(part, f"paper/latex_{name}", reply, previous=text)
+        return drop_references(mended, self.labels)
+
+    def _line(self, name: str, line: int) -> str:
+        path = self.latex / "sections" / f"{name}.tex"
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return lines[line - 1] if 0 < line <= len(lines) else ""
+
+
+def judge_pdf(made: Compilation) -> list[Finding]:
+    """Return what a reader of the PDF must know of its form."""
+    findings = [_of_message(message) for message in made.messages if _matters(message)]
+    if made.pdf is None:
+        where = made.error.file if made.error else ""
+        findings.insert(0, Finding(kind="latex", detail=made.outcome, where=where))
+        return findings
+    if "??" in made.text:
+        line = next(line for line in made.text.splitlines() if "??" in line)
+        detail = f"an unresolved reference is in the PDF: {clip(line, 120)}"
+        findings.append(Finding(kind="undefined_reference", detail=detail))
+    if "[text missing]" in made.text or "was left out" in made.text:
+        findings.append(Finding(kind="placeholder_left", detail="a mark for missing text is shown"))
+    for font in made.fonts_missing:
+        findings.append(Finding(kind="font_not_embedded", detail=f"`{font}` is not embedded"))
+    return list(dict.fromkeys(findings))
+
+
+def _matters(message: LatexMessage) -> bool:
+    if message.kind == "overfull":
+        return message.points > OVERFULL_PT
+    return message.kind not in {"error", "style"}
+
+
+def _of_message(message: LatexMessage) -> Finding:
+    place = f"latex/{message.file}" + (f":{message.line}" if message.line else "")
+    return Finding(kind=message.kind, detail=clip(message.text, 200), where=place)
+
+
+def finish(
+    author: Author,
+    paper: PaperFolder,
+    made: Compilation,
+    texts: Mapping[str, str],
+    figures: Sequence[Figure],
+) -> PaperOutcome:
+    """Replace the PDF by the one that was made, if any, and return what there is to say of it."""
+    own = [figure for figure in figures if not figure.by_code]
+    claimed = {
+        name: set(re.findall(r"run_\d+", caption.replace("\\_", "_")))
+        for text in texts.values()
+        for _, _, name, caption in placed_figures(text)
+    }
+    books = figure_findings(own, figures_shown(texts), claimed)
+    if made.pdf is not None:
+        draft = paper.pdf.with_suffix(".part")
+        shutil.copy(made.pdf, draft)
+        draft.replace(paper.pdf)
+        message = f"The paper is {paper.pdf.name}, {made.pages} pages."
+    else:
+        kept = f" {paper.pdf.name} is an earlier one." if paper.pdf.exists() else ""
+        message = f"{made.outcome}{kept}"
+    author.report(message)
+    return PaperOutcome(
+        pdf=paper.pdf if paper.pdf.exists() else None,
+        compiled=made.pdf is not None,
+        findings=tuple(dict.fromkeys([*author.findings, *books, *judge_pdf(made)])),
+        citations_dropped=tuple(author.citations_dropped),
+        log=made.log,
+        message=message,
+        sections_dropped=tuple(author.dropped),
+    )
+
+
+def pack(author: Author, paper: PaperFolder) -> PaperOutcome:
+    """Pack the sources, where there is no TeX, and say so."""
+    archive = pack_sources(paper.latex, paper.pdf.with_suffix(".zip"))
+    message = f"There is no LaTeX on this machine: the sources of the paper are in {archive.name}."
+    author.report(message)
+    return PaperOutcome(
+        pdf=None,
+        compiled=False,
+        findings=tuple(author.findings),
+        citations_dropped=tuple(author.citations_dropped),
+        message=message,
+        archive=archive,
+        sections_dropped=tuple(author.dropped),
+    )
+
+
+def pack_sources(latex: Path, archive: Path) -> Path:
+    """Write every source of the paper into a zip, with fixed times, and return it."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    draft = archive.with_suffix(".part")
+    with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for path in sorted(latex.rglob("*")):
+            if path.is_file():
+                entry = zipfile.ZipInfo(path.relative_to(latex).as_posix())
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                bundle.writestr(entry, path.read_bytes())
+    draft.replace(archive)
+    return archive

@@ -1,0 +1,179 @@
+r"""Turn checked section texts into the files under latex/: figures, skeleton, foreign templates.
+
+`\placefigure{FILE}{CAPTION}` becomes a float here, so that its size and label are not the model's.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ai_scientist.writeup.bibliography import FILECONTENTS
+from ai_scientist.writeup.figures import safe_name
+from ai_scientist.writeup.parts import PARTS, Figure, PaperFolder
+from ai_scientist.writeup.typeset import escape
+
+STYLE = Path(__file__).parent / "style"
+KEPT_FROM_TEMPLATE = {".sty", ".cls", ".bst", ".clo", ".def", ".cfg"}
+LARGEST_STYLE_FILE = 2_000_000
+
+
+def braced(text: str, start: int) -> int:
+    """Return the position after the group whose `{` is at or after `start`; -1 when it is open."""
+    depth = 0
+    position = text.find("{", start)
+    while 0 <= position < len(text):
+        character = text[position]
+        if character == "\\":
+            position += 2
+            continue
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        position += 1
+        if depth == 0:
+            return position
+    return -1
+
+
+def placed_figures(text: str) -> list[tuple[int, int, str, str]]:
+    r"""Return (start, end, file, caption) of every \placefigure of `text`."""
+    found = []
+    for match in re.finditer(r"\\placefigure\s*(?=\{)", text):
+        middle = braced(text, match.end())
+        gap = re.match(r"\s*(?=\{)", text[middle:]) if middle > 0 else None
+        end = braced(text, middle) if gap else -1
+        if end > 0:
+            name = text[match.end() : middle].strip()[1:-1].strip()
+            caption = text[middle:end].strip()[1:-1].strip()
+            found.append((match.start(), end, name, caption))
+    return found
+
+
+def own_figures(text: str) -> str:
+    r"""Return `text` with figure environments that hold one picture as \placefigure."""
+
+    def convert(match: re.Match[str]) -> str:
+        body = match[0]
+        pictures = re.findall(r"\\includegraphics\s*(?:\[[^\]]*\])?\s*\{([^{}]*)\}", body)
+        at = re.search(r"\\caption\s*(?=\{)", body)
+        end = braced(body, at.end()) if at else -1
+        if len(pictures) != 1 or at is None or end < 0:
+            return body
+        caption = re.sub(r"\\label\s*\{[^{}]*\}", "", body[at.end() : end].strip()[1:-1])
+        stem = Path(pictures[0]).stem
+        renamed.update(dict.fromkeys(re.findall(r"\\label\{([^{}]*)\}", body), f"fig:{stem}"))
+        return rf"\placefigure{{{pictures[0].strip()}}}{{{caption.strip()}}}"
+
+    renamed: dict[str, str] = {}
+    text = re.sub(r"\\begin\{(figure\*?)\}.*?\\end\{\1\}", convert, text, flags=re.DOTALL)
+    for old, new in renamed.items():
+        text = text.replace(rf"ref{{{old}}}", rf"ref{{{new}}}")
+    return text
+
+
+def drop_figures(text: str, names: Iterable[str]) -> str:
+    r"""Return `text` without the \placefigure of each of `names`, and of a second one of any."""
+    names, seen = set(names), set()
+    out, position = "", 0
+    for start, end, name, _ in placed_figures(text):
+        out += text[position:start]
+        if name not in names and name not in seen:
+            out += text[start:end]
+        seen.add(name)
+        position = end
+    return out + text[position:]
+
+
+def expand_figures(text: str, figures: Mapping[str, Figure]) -> str:
+    r"""Return `text` with each \placefigure as a float."""
+    out, position = "", 0
+    for start, end, name, caption in placed_figures(text):
+        out += text[position:start] + float_of(figures[name], caption)
+        position = end
+    return out + text[position:]
+
+
+def float_of(figure: Figure, caption: str) -> str:
+    """Return the float that shows `figure`."""
+    runs = ", ".join(escape(run) for run in figure.runs)
+    by = f" Runs shown: {runs}." if runs and not figure.by_code else ""
+    return rf"""
+\begin{{figure}}[htbp]
+\centering
+\includegraphics[width=0.86\linewidth,height=0.36\textheight,keepaspectratio]{{figures/{safe_name(figure)}}}
+\caption{{{caption}{by}}}\label{{{figure.label}}}
+\end{{figure}}
+"""
+
+
+def write_sources(
+    paper: PaperFolder,
+    *,
+    sections: Mapping[str, str],
+    generated: Mapping[str, str],
+    figures: Sequence[Figure],
+) -> None:
+    """Write every source file of the paper into its latex/, which is emptied first.
+
+    `generated`: path under latex/ -> content, written by code.
+    """
+    latex = paper.latex
+    shutil.rmtree(latex, ignore_errors=True)
+    for folder in ("sections", "tables", "figures"):
+        (latex / folder).mkdir(parents=True)
+    by_name = {figure.name: figure for figure in figures}
+    for name, text in sections.items():
+        placed = expand_figures(text, by_name)
+        (latex / "sections" / f"{name}.tex").write_text(placed.strip() + "\n", encoding="utf-8")
+    for figure in figures:
+        shutil.copy(figure.path, latex / "figures" / safe_name(figure))
+    for file in ("style.tex", "needs.tex"):
+        shutil.copy(STYLE / file, latex / file)
+    foreign = _take_style(paper.template, latex) if paper.template else None
+    skeleton = (STYLE / "paper.tex").read_text(encoding="utf-8")
+    generated = {"paper.tex": fill_template(foreign) if foreign else skeleton, **generated}
+    for file, content in generated.items():
+        (latex / file).write_text(content, encoding="utf-8")
+
+
+def _take_style(template: Path, latex: Path) -> str | None:
+    """Copy a template's style files; return its own template.tex when it has one."""
+    for path in sorted(template.glob("*")):
+        wanted = path.suffix in KEPT_FROM_TEMPLATE or path.name == "style.tex"
+        if wanted and path.is_file() and path.stat().st_size <= LARGEST_STYLE_FILE:
+            shutil.copy(path, latex / path.name)
+    foreign = template / "template.tex"
+    return foreign.read_text(encoding="utf-8", errors="replace") if foreign.is_file() else None
+
+
+def fill_template(text: str) -> str:
+    """Return a foreign template.tex with its placeholders as inputs and our parts added.
+
+    The bibliography it holds is read elsewhere; its example figures are removed.
+    """
+    text = FILECONTENTS.sub("", text)
+    text = re.sub(r"\\begin\{(figure\*?)\}.*?\\end\{\1\}", "", text, flags=re.DOTALL)
+    for part in PARTS:
+        inserted = rf"\input{{sections/{part.name}}}"
+        if part.name == "title":
+            inserted += r"\unskip"
+        elif part.name == "results":
+            inserted = (
+                "\\input{verdicts}\n\\input{tables/results}\n" + inserted + "\n\\input{figures}"
+            )
+        elif part.name not in {"abstract"}:
+            inserted = rf"\label{{sec:{part.name}}}" + inserted
+        if part.name == "results":
+            inserted = "\\label{sec:results}\n" + inserted
+        text = text.replace(part.placeholder, inserted)
+    text = re.sub(r"\\bibliography\s*\{[^{}]*\}", r"\\input{references}", text)
+    text = text.replace(
+        r"\begin{document}", "\\input{needs}\n\\input{results}\n\\begin{document}", 1
+    )
+    if r"\maketitle" in text:
+        text = text.replace(r"\maketitle", "\\maketitle\n\\input{disclosure}", 1)
+    else:
+        text = text.replace(r"\begin{document}", "\\begin{document}\n\\input{disclosure}", 1)
+    ending = "\\clearpage\n\\appendix\n\\input{appendix}\n\\end{document}"
+    return text.replace(r"\end{document}", ending, 1)
