@@ -10,9 +10,10 @@ import os
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,14 @@ from ai_scientist.environments import default_cache_root
 from ai_scientist.errors import InputError
 from ai_scientist.ideas import find_idea, parse_idea
 from ai_scientist.journal import FolderJournal, FolderLock, last_commit, read_events
+from ai_scientist.protocols import Executor, Render
 from ai_scientist.records import Code, Idea, Json, Limits, Template
 from ai_scientist.settings import Keys, Places, Settings, raise_limits, settings_from_json
 from ai_scientist.templates import find_template
 from ai_scientist.workspace import RunFolder, create_run_folder, open_run_folder
 
 if TYPE_CHECKING:
+    from ai_scientist.laboratory import Bench
     from ai_scientist.model import ModelClient
     from ai_scientist.scientist import Staff
 
@@ -36,6 +39,18 @@ BANNER = (
     "Replaying recorded replies: they were written by the authors for this template and are "
     "replayed. Edits, runs, numbers, notes, plots and PDF are made now."
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One idea, where it is worked on, and how."""
+
+    folder: RunFolder
+    idea: Idea
+    template: Template
+    settings: Settings
+    places: Places
+    dry_run: bool = False
 
 
 def launch_ideas(options: argparse.Namespace) -> int:
@@ -59,7 +74,16 @@ def launch_ideas(options: argparse.Namespace) -> int:
     folder = create_run_folder(
         places.runs, idea, template, settings.to_json(), path=options.run_dir
     )
-    return run_folder(folder, idea, template, settings, places, dry_run=options.dry_run)
+    return work_on(
+        Assignment(
+            folder=folder,
+            idea=idea,
+            template=template,
+            settings=settings,
+            places=places,
+            dry_run=options.dry_run,
+        )
+    )
 
 
 def resume_idea(path: Path, options: argparse.Namespace, places: Places) -> int:
@@ -79,7 +103,16 @@ def resume_idea(path: Path, options: argparse.Namespace, places: Places) -> int:
         )
     idea = parse_idea(json.loads((path / "idea.json").read_text()), f"{path}/idea.json")
     template = find_template(settings.template or "sae", places.templates)
-    return run_folder(folder, idea, template, settings, places, dry_run=options.dry_run)
+    return work_on(
+        Assignment(
+            folder=folder,
+            idea=idea,
+            template=template,
+            settings=settings,
+            places=places,
+            dry_run=options.dry_run,
+        )
+    )
 
 
 def settings_from_options(options: argparse.Namespace) -> Settings:
@@ -164,36 +197,27 @@ def check_disk(runs: Path) -> None:
         )
 
 
-def run_folder(
-    folder: RunFolder,
-    idea: Idea,
-    template: Template,
-    settings: Settings,
-    places: Places,
-    *,
-    dry_run: bool = False,
-) -> int:
+def work_on(assignment: Assignment) -> int:
     """Do all that is left to do in a run folder and return the exit code."""
     from ai_scientist.scientist import research
 
-    report = reporter(folder)
+    folder = assignment.folder
+    report = reporter()
     report(f"run folder: {folder.path}")
-    if settings.model.startswith("recorded"):
+    if assignment.settings.model.startswith("recorded"):
         report(BANNER)
     with FolderLock(folder.path), ExitStack() as stack:
         folder.recover(last_commit(read_events(folder.events, repair=True)))
         journal = FolderJournal(folder.events)
         stack.callback(journal.close)
-        staff = stack.enter_context(
-            assemble(folder, idea, template, settings, places, journal, report)
-        )
-        if dry_run:
+        staff = stack.enter_context(assemble(assignment, journal, report))
+        if assignment.dry_run:
             report("dry run: everything needed is here; nothing was run or paid")
             return 0
-        outcome = research(staff, starting_code(folder, template))
+        outcome = research(staff, starting_code(folder, assignment.template))
     report(f"stopped: {outcome['stop']}; {outcome['valid_runs']} valid runs; {folder.report}")
     if outcome["valid_runs"] == 0:
-        print(f"error: {idea.name} failed: {outcome['reason']}", file=sys.stderr)
+        print(f"error: {assignment.idea.name} failed: {outcome['reason']}", file=sys.stderr)
         print(f"hint: every attempt is in {folder.attempts}", file=sys.stderr)
         return 1
     return 0
@@ -206,10 +230,8 @@ def starting_code(folder: RunFolder, template: Template) -> Code:
     return Code(commit=first, files={name: folder.read(first, name) for name in names})
 
 
-def reporter(folder: RunFolder) -> Callable[[str], None]:
+def reporter() -> Callable[[str], None]:
     """Return the function that tells a person, line by line, what happens."""
-    import time
-
     began = time.monotonic()
 
     def report(line: str) -> None:
@@ -221,31 +243,22 @@ def reporter(folder: RunFolder) -> Callable[[str], None]:
 
 @contextmanager
 def assemble(
-    folder: RunFolder,
-    idea: Idea,
-    template: Template,
-    settings: Settings,
-    places: Places,
-    journal: FolderJournal,
-    report: Callable[[str], None],
+    assignment: Assignment, journal: FolderJournal, report: Callable[[str], None]
 ) -> Iterator[Staff]:
     """Put together everything that works on one idea, checking each part as it is taken up.
 
     The model comes first: a bad name, a missing key or an unreachable server costs no minute.
     """
-    from ai_scientist.coder import AiderCoder
     from ai_scientist.executors import LocalExecutor
-    from ai_scientist.laboratory import Laboratory
-    from ai_scientist.plots import Draughtsman
     from ai_scientist.prompts import Prompts
     from ai_scientist.sandbox_choice import choose_sandbox
-    from ai_scientist.scientist import Staff
-    from ai_scientist.workbench import FolderWorkbench
+    from ai_scientist.search_replace import warm_up
 
-    with open_model(folder, settings, journal, report) as model:
+    settings, places = assignment.settings, assignment.places
+    with open_model(assignment.folder, settings, journal, report) as model:
         model.ping()
-        coder = AiderCoder(model, render=Prompts(places.prompts), system=template.system)
-        warming = threading.Thread(target=coder.warm_up, daemon=True)
+        render = Prompts(places.prompts)
+        warming = threading.Thread(target=warm_up, daemon=True)
         warming.start()
         sandbox = choose_sandbox(
             allow_unsandboxed=settings.allow_unsandboxed, probe_folder=places.cache / "probe"
@@ -253,53 +266,73 @@ def assemble(
         report(f"sandbox: {sandbox.tier}")
         executor = LocalExecutor(sandbox)
         bench = make_bench(
-            template,
+            assignment.template,
             settings.profile or "full",
             executor=executor,
             cache=places.cache,
             report=report,
         )
-        laboratory = Laboratory(
-            folder,
-            journal=journal,
+        yield staff_at(
+            bench,
+            assignment,
             executor=executor,
-            bench=bench,
-            limits=settings.limits,
-            cache=places.cache,
+            journal=journal,
+            model=model,
+            render=render,
             report=report,
         )
-        workbench = FolderWorkbench(
-            folder,
-            idea=idea,
+        warming.join()
+
+
+def staff_at(
+    bench: Bench,
+    assignment: Assignment,
+    *,
+    executor: Executor,
+    journal: FolderJournal,
+    model: ModelClient,
+    render: Render,
+    report: Callable[[str], None],
+) -> Staff:
+    """Return everything that works at one bench on one idea."""
+    from ai_scientist.coder import AiderCoder
+    from ai_scientist.laboratory import Laboratory
+    from ai_scientist.plots import Draughtsman
+    from ai_scientist.scientist import Staff
+    from ai_scientist.workbench import FolderWorkbench
+
+    folder, settings = assignment.folder, assignment.settings
+    laboratory = Laboratory(
+        folder,
+        journal=journal,
+        executor=executor,
+        bench=bench,
+        limits=settings.limits,
+        cache=assignment.places.cache,
+        report=report,
+    )
+    return Staff(
+        folder=folder,
+        idea=assignment.idea,
+        template=assignment.template,
+        settings=settings,
+        journal=journal,
+        model=model,
+        coder=AiderCoder(model, render),
+        laboratory=laboratory,
+        workbench=FolderWorkbench(
+            idea=assignment.idea,
             journal=journal,
             laboratory=laboratory,
             seeds_per_run=settings.seeds_per_run,
             report=report,
-        )
-        draughtsman = Draughtsman(
-            folder,
-            executor=executor,
-            journal=journal,
-            python=bench.python,
-            readable=bench.readable,
-        )
-        yield Staff(
-            folder=folder,
-            idea=idea,
-            template=template,
-            settings=settings,
-            journal=journal,
-            model=model,
-            coder=coder,
-            laboratory=laboratory,
-            workbench=workbench,
-            draughtsman=draughtsman,
-            render=Prompts(places.prompts),
-            write_paper=lambda experiments: {},
-            spent=lambda: asdict(model.spent),
-            report=report,
-        )
-        warming.join()
+        ),
+        draughtsman=Draughtsman(folder, executor=executor, journal=journal, bench=bench),
+        render=render,
+        write_paper=lambda experiments: {},
+        spent=lambda: asdict(model.spent),
+        report=report,
+    )
 
 
 @contextmanager

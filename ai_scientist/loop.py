@@ -65,6 +65,7 @@ def run_experiments(
     idea: Idea,
     *,
     plan: str,
+    system: str,
     baseline: Run,
     start: Code,
     coder: Coder,
@@ -90,6 +91,7 @@ def run_experiments(
                 "experiment/ask.j2", happened=happened, table=workbench.table(), **context
             ),
             files=progress.draft.files,
+            reminders=system,
         )
         if progress.uninterpreted is not None and edit.status is not EditStatus.NOT_APPLIED:
             workbench.interpret(progress.uninterpreted, edit.prose)

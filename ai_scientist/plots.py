@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ai_scientist.journal import write_atomically
-from ai_scientist.laboratory import describe_failure, run_environment, tail_of_logs
+from ai_scientist.laboratory import Bench, describe_failure, run_environment, tail_of_logs
 from ai_scientist.protocols import Coder, Executor, Journal, Render
 from ai_scientist.records import EditStatus, ExitCause, Json, Profile, RunLimits, RunRequest
 from ai_scientist.workspace import RunFolder
@@ -22,19 +22,12 @@ class Draughtsman:
     """Runs plotting scripts in throw-away copies and takes only pictures from them."""
 
     def __init__(
-        self,
-        folder: RunFolder,
-        *,
-        executor: Executor,
-        journal: Journal,
-        python: Path,
-        readable: tuple[Path, ...],
+        self, folder: RunFolder, *, executor: Executor, journal: Journal, bench: Bench
     ) -> None:
         self._folder = folder
         self._executor = executor
         self._journal = journal
-        self._python = python
-        self._readable = readable
+        self._bench = bench
 
     def draw(
         self, key: str, commit: str, files: Mapping[str, str], script: str = PLOT_FILE
@@ -54,9 +47,9 @@ class Draughtsman:
             key=key,
             staging=staging,
             out_name=".",
-            command=(str(self._python), script),
+            command=(str(self._bench.python), script),
             environment=run_environment(Profile(name="plot"), 0, None, {}),
-            readable=self._readable,
+            readable=self._bench.readable,
             limits=RunLimits(timeout_s=PLOT_TIMEOUT_S, disk_gb=1.0),
         )
         execution = self._executor.run(request)
@@ -79,6 +72,7 @@ def draw_plots(
     draughtsman: Draughtsman,
     render: Render,
     *,
+    system: str,
     commit: str,
     plot: str,
     context: Mapping[str, object],
@@ -94,7 +88,9 @@ def draw_plots(
         step = f"plot/edit_{number}"
         problem = failures[-1] if failures else ""
         instruction = render("plot/ask.j2", problem=problem, **context)
-        edit = coder.edit(step=step, purpose="plot", instruction=instruction, files=files)
+        edit = coder.edit(
+            step=step, purpose="plot", instruction=instruction, files=files, reminders=system
+        )
         if edit.status is EditStatus.APPLIED:
             files = {**files, **edit.files}
         elif edit.status is EditStatus.NOT_APPLIED:

@@ -102,6 +102,7 @@ def experiment(staff: Staff, start: Code) -> Experiments:
     experiments = run_experiments(
         staff.idea,
         plan=plan,
+        system=staff.template.system,
         baseline=baseline,
         start=start,
         coder=staff.coder,
@@ -213,7 +214,13 @@ def draw(staff: Staff, experiments: Experiments) -> Json:
         "table": staff.workbench.table(),
     }
     drawn = draw_plots(
-        staff.coder, staff.draughtsman, staff.render, commit=commit, plot=plot, context=context
+        staff.coder,
+        staff.draughtsman,
+        staff.render,
+        system=staff.template.system,
+        commit=commit,
+        plot=plot,
+        context=context,
     )
     for failure in drawn["failures"]:
         staff.report(f"plots: {failure.splitlines()[0] if failure else 'failed'}")

@@ -32,7 +32,6 @@ from ai_scientist.records import (
 from ai_scientist.result_files import results_to_final_info
 from ai_scientist.results import combine, config_diff
 from ai_scientist.study import attempt_to_json, run_from_json, run_to_json
-from ai_scientist.workspace import RunFolder
 
 
 class FolderWorkbench:
@@ -40,7 +39,6 @@ class FolderWorkbench:
 
     def __init__(
         self,
-        folder: RunFolder,
         *,
         idea: Idea,
         journal: Journal,
@@ -48,7 +46,7 @@ class FolderWorkbench:
         seeds_per_run: int,
         report: Callable[[str], None],
     ) -> None:
-        self.folder = folder
+        self.folder = laboratory.folder
         self._idea = idea
         self._journal = journal
         self._laboratory = laboratory

@@ -1,0 +1,387 @@
+"""The main job through its front door: a real process, real HTTP, real aider, real runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SET_UP = "    request = read_request(Config(), PROFILES)\n"
+RATE = "    learning_rate: float = 0.1"
+DONE = "All is measured: {{run_1 vs run_0: test_loss}}.\n\nALL_COMPLETED"
+
+
+def block(search: str, replace: str) -> str:
+    """One SEARCH/REPLACE block on experiment.py."""
+    return f"experiment.py\n```python\n<<<<<<< SEARCH\n{search}\n=======\n{replace}\n>>>>>>> REPLACE\n```\n"
+
+
+def change(search: str, replace: str, title: str = "a change") -> str:
+    """A whole reply with one edit."""
+    return f"I change it.\n\nRUN: {title}\n\n{block(search, replace)}"
+
+
+def at_start(code: str) -> str:
+    """An edit that runs `code` in the experiment's main, and changes what it computes."""
+    lines = "".join(f"    {line}\n" for line in code.strip().splitlines())
+    return change(
+        f"{SET_UP}    train_set, test_set",
+        f"{SET_UP}{lines}    train_set, test_set",
+    ) + block(RATE, "    learning_rate: float = 0.07")
+
+
+@dataclass
+class Outcome:
+    """What a launch left."""
+
+    code: int
+    out: str
+    err: str
+    folder: Path
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """report.json."""
+        content: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
+        return content
+
+    @property
+    def notes(self) -> str:
+        """notes.txt."""
+        return (self.folder / "notes.txt").read_text()
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Every attempt, in the order of their names."""
+        return [
+            json.loads(p.read_text()) for p in sorted((self.folder / "attempts").glob("*.json"))
+        ]
+
+
+Launch = Callable[..., Outcome]
+
+
+@pytest.fixture
+def launch(project: Path, tmp_path: Path) -> Launch:
+    """Launch the label smoothing idea with scripted replies."""
+
+    def start(edits: Sequence[str | dict[str, Any] | tuple[str, Any]], *options: str) -> Outcome:
+        recording = tmp_path / "recording.jsonl"
+        recording.write_text("".join(json.dumps(line) + "\n" for line in lines_of(edits)))
+        runs = tmp_path / "runs"
+        done = subprocess.run(
+            [
+                sys.executable,
+                "launch_scientist.py",
+                "--idea=label_smoothing_digits",
+                f"--model=recorded:{recording}",
+                f"--runs-dir={runs}",
+                "--no-writeup",
+                *options,
+            ],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            timeout=170,
+            check=False,
+        )
+        folders = list(runs.iterdir()) if runs.is_dir() else [runs]
+        return Outcome(done.returncode, done.stdout, done.stderr, folders[0])
+
+    return start
+
+
+def lines_of(edits: Sequence[str | dict[str, Any] | tuple[str, Any]]) -> list[dict[str, Any]]:
+    """Recording lines: a plan, the edits at their steps, and what follows the loop.
+
+    An edit is the reply of the next step of run_1, or (step, reply). A mapping scripts faults.
+    """
+    lines: list[dict[str, Any]] = [{"purpose": "plan", "step": "plan", "reply": "1. One change."}]
+    for number, edit in enumerate(edits, 1):
+        step, reply = edit if isinstance(edit, tuple) else (f"run_1/edit_{number}", edit)
+        faults = reply if isinstance(reply, dict) else {"reply": reply}
+        lines.append({"purpose": "edit", "step": step, **faults})
+    lines.append({"purpose": "plot", "step": "plot/edit_1", "reply": "ALL_COMPLETED"})
+    for step in ("plot/notes", *(f"run_{number}/interpret" for number in range(1, 11))):
+        lines.append({"purpose": "interpret", "step": step, "reply": "It is drawn."})
+    return lines
+
+
+def test_a_coder_that_never_edits_runs_nothing(launch: Launch) -> None:
+    """Replies without an applicable edit start no run: exit 1, and every attempt is kept."""
+    bad = change("    nothing_like_this = 1\n    at_all = 2", "    x = 1")
+    edits = [(f"run_1/edit_{n}", bad) for n in (1, 2) for _ in range(3)]
+    outcome = launch(edits, "--max-failures=2")
+    assert outcome.code == 1
+    assert "no valid run" in outcome.err
+    assert outcome.report["valid_runs"] == 0
+    assert not list(outcome.folder.glob("run_1*"))
+    assert [attempt["kind"] for attempt in outcome.attempts()] == ["not_applied", "not_applied"]
+    assert not outcome.report.get("paper")
+
+
+def test_all_completed_first_is_no_success(launch: Launch) -> None:
+    """A coder that says it is done before any valid run has done nothing."""
+    outcome = launch(["Done.\n\nALL_COMPLETED", "Really.\n\nALL_COMPLETED"], "--max-failures=2")
+    assert outcome.code == 1
+    assert outcome.report["valid_runs"] == 0
+    assert "before there was a valid run" in outcome.attempts()[0]["reason"]
+
+
+def test_a_half_applied_edit_leaves_nothing(launch: Launch) -> None:
+    """Where one block of two fits, the next reply meets the file as it was before."""
+    half = change(RATE, "    learning_rate: float = 0.05") + block("no such line here", "x = 1")
+    whole = change(RATE, "    learning_rate: float = 0.2", "a higher rate")
+    outcome = launch([("run_1/edit_1", half), ("run_1/edit_1", whole), ("run_2/edit_1", DONE)])
+    assert outcome.code == 0, outcome.err
+    source = (outcome.folder / "experiment.py").read_text()
+    assert "learning_rate: float = 0.2" in source
+    assert "0.05" not in source
+
+
+def test_a_crash_and_a_missing_result_are_told_and_repaired(launch: Launch) -> None:
+    """A failure in the rehearsal, and a run without a result, go back to the coder in words."""
+    crash = at_start('raise RuntimeError("boom at the start")')
+    silent = change(
+        '    raise RuntimeError("boom at the start")\n',
+        '    if request.profile == "small":\n        raise SystemExit(0)\n',
+    )
+    repair = change(
+        '    if request.profile == "small":\n        raise SystemExit(0)\n    train_set',
+        "    train_set",
+        "repaired",
+    )
+    outcome = launch([crash, silent, repair, ("run_2/edit_1", DONE)])
+    assert outcome.code == 0, outcome.err
+    kinds = {attempt["step"]: attempt["kind"] for attempt in outcome.attempts()}
+    assert kinds == {"run_1/edit_1": "refused", "run_1/execution_1": "no_result"}
+    assert "boom" in outcome.attempts()[0]["log"]
+    assert "final_info.json" in outcome.attempts()[1]["reason"]
+    assert "repaired" in outcome.notes
+    prompts = (outcome.folder / "calls.jsonl").read_text()
+    assert "boom at the start" in prompts
+    assert outcome.report["valid_runs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (
+            "open(f'{request.out_dir}/final_info.json', 'w').write('{\"digits\": {\"means\"')",
+            "JSON",
+        ),
+        (
+            "open(f'{request.out_dir}/final_info.json', 'w').write("
+            '\'{"digits": {"means": {"test_loss": NaN, "test_accuracy": 1, "train_loss": 1}}}\')',
+            "test_loss",
+        ),
+        ("open(f'{request.out_dir}/final_info.json', 'w').write('{}')", "no number"),
+    ],
+)
+def test_a_broken_result_is_no_run(launch: Launch, code: str, words: str) -> None:
+    """Truncated, NaN and empty results are failures told by what is wrong with them."""
+    edit = at_start(f'if request.profile == "small":\n    {code}\n    raise SystemExit(0)')
+    outcome = launch([edit], "--max-failures=1")
+    assert outcome.code == 1
+    attempt = outcome.attempts()[0]
+    assert attempt["kind"] == "no_result"
+    assert words in attempt["reason"]
+
+
+HOSTILE = """
+import os, shutil, signal, subprocess, sys
+if request.profile == "small":
+    if os.fork() == 0:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(4321.5)"])
+    here = os.getcwd()
+    run_folder = here.split("/.staging")[0]
+    for place in (run_folder, here):
+        for name in (".git", "run_0", "events.jsonl"):
+            shutil.rmtree(os.path.join(place, name), ignore_errors=True)
+        for name in ("experiment.py", "data.py", "events.jsonl", "run_0/final_info.json"):
+            try:
+                open(os.path.join(place, name), "w").write("gone")
+            except OSError:
+                pass
+    shutil.rmtree(run_folder, ignore_errors=True)
+    print("key:", os.environ.get("OPENAI_API_KEY"), [n for n in os.environ if "KEY" in n])
+"""
+
+
+@pytest.mark.slow
+def test_a_hostile_experiment_harms_nothing(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It forks a daemon, deletes the run folder, edits itself, run_0 and git: all is as before."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-person")
+    outcome = launch([at_start(HOSTILE), ("run_2/edit_1", DONE)])
+    assert outcome.code == 0, outcome.err + outcome.out
+    assert outcome.report["valid_runs"] == 1
+    status = ["git", "-C", str(outcome.folder), "status", "--porcelain"]
+    assert subprocess.run(status, capture_output=True, text=True, check=True).stdout == ""
+    everything = "".join(
+        path.read_text(errors="replace") for path in outcome.folder.rglob("*") if path.is_file()
+    )
+    assert "sk-secret-of-the-person" not in everything
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert "sleep(4321.5)" not in listed.stdout
+
+
+@pytest.mark.slow
+def test_a_hundred_megabytes_of_output_are_cut(launch: Launch) -> None:
+    """Output is kept as head and tail; the launcher and the folder stay small."""
+    flood = at_start(
+        'if request.profile == "small":\n    for number in range(1_000_000):\n        print("x" * 99)'
+    )
+    outcome = launch([flood, ("run_2/edit_1", DONE)])
+    assert outcome.code == 0, outcome.err
+    size = sum(path.stat().st_size for path in outcome.folder.rglob("*") if path.is_file())
+    assert size < 40_000_000
+
+
+@pytest.mark.slow
+def test_a_run_over_its_time_is_stopped_and_told(launch: Launch) -> None:
+    """The limit is out of the script's reach, and the coder hears of it."""
+    edit = at_start('if request.profile == "small":\n    time.sleep(600)')
+    began = time.monotonic()
+    outcome = launch([edit], "--run-timeout=3", "--max-failures=1")
+    assert time.monotonic() - began < 60
+    assert outcome.code == 1
+    assert outcome.attempts()[0]["kind"] == "timed_out"
+    assert "3 s" in outcome.attempts()[0]["reason"]
+
+
+@pytest.mark.slow
+def test_ten_runs_and_the_tenth_is_in_the_notes(launch: Launch) -> None:
+    """The last run's result is interpreted like any other, and prompts do not grow."""
+    rates = ["0.1", *(f"0.{number:02d}" for number in range(11, 21))]
+    edits = [
+        (
+            f"run_{number}/edit_1",
+            change(
+                f"    learning_rate: float = {rates[number - 1]}",
+                f"    learning_rate: float = {rates[number]}",
+                f"rate {rates[number]}",
+            ),
+        )
+        for number in range(1, 11)
+    ]
+    outcome = launch(edits)
+    assert outcome.code == 0, outcome.err
+    assert outcome.report["stop"] == "run limit"
+    assert outcome.report["valid_runs"] == 10
+    section = outcome.notes.split("## Run 10:")[1]
+    assert "test_loss" in section
+    assert "It is drawn." in section
+    sizes = {}
+    for line in (outcome.folder / "calls.jsonl").read_text().splitlines():
+        call = json.loads(line)
+        if call["purpose"] == "edit":
+            sizes[call["step"]] = call["prompt_tokens"]
+    assert sizes["run_10/edit_1"] < 1.1 * sizes["run_2/edit_1"] + 100
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [{"status": 429, "headers": {"Retry-After": "0"}}, {"status": 500}],
+        [{"status": 503, "headers": {"Retry-After": "0"}}, {"drop": True}],
+    ],
+)
+def test_passing_faults_of_the_server_are_survived(
+    launch: Launch, faults: list[dict[str, Any]]
+) -> None:
+    """429, 5xx and a dropped connection are tried again, and recorded."""
+    good = change(RATE, "    learning_rate: float = 0.2")
+    lines = [("run_1/edit_1", {**fault, "call": 1, "reply": ""}) for fault in faults]
+    edits = [*lines, ("run_1/edit_1", {"reply": good, "call": 1}), ("run_2/edit_1", DONE)]
+    outcome = launch(edits)
+    assert outcome.code == 0, outcome.err
+    calls = [json.loads(line) for line in (outcome.folder / "calls.jsonl").read_text().splitlines()]
+    tries = [call["outcome"] for call in calls if call["step"] == "run_1/edit_1"]
+    assert len(tries) == 3
+    assert tries[-1] == "ok"
+
+
+def test_a_truncated_reply_is_never_applied(launch: Launch) -> None:
+    """A reply that was cut off is asked again, whatever blocks it holds."""
+    cut = {"reply": change(RATE, "    learning_rate: float = 0.3"), "finish_reason": "length"}
+    good = change(RATE, "    learning_rate: float = 0.2")
+    outcome = launch([("run_1/edit_1", cut), ("run_1/edit_1", good), ("run_2/edit_1", DONE)])
+    assert outcome.code == 0, outcome.err
+    assert "learning_rate: float = 0.2" in (outcome.folder / "experiment.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "hint"),
+    [
+        (["--idea=label_smothing"], "no idea `label_smothing`", "label_smoothing_digits"),
+        (["--idea=broken.json"], "line 1, column 2", ""),
+        (["--idea=label_smoothing_digits", "--template=digit"], "no template `digit`", "digits"),
+        (["--idea=label_smoothing_digits", "--model=gtp-4"], "gtp-4", ""),
+        (
+            ["--idea=label_smoothing_digits", "--model=m", "--base-url=http://127.0.0.1:9/v1"],
+            "127.0.0.1:9",
+            "",
+        ),
+        (["--idea=label_smoothing_digits", "--model=recorded:none.jsonl"], "none.jsonl", ""),
+        (["--idea=label_smoothing_digits", "--max-runs=-1"], "-1", "--help"),
+        (["--idea=label_smoothing_digits", "--max-cost-usd=nan"], "nan", "--help"),
+        (["--idea=label_smoothing_digits", "--profile=huge"], "huge", "--help"),
+        ([], "no idea was named", "--idea"),
+        (["--resume=nowhere"], "nowhere", ""),
+    ],
+)
+def test_bad_input_is_one_error_and_one_hint(
+    project: Path, tmp_path: Path, options: list[str], error: str, hint: str
+) -> None:
+    """Exit 2 with `error:` and `hint:`, no traceback, and nothing begun."""
+    (tmp_path / "broken.json").write_text("{")
+    done = subprocess.run(
+        [sys.executable, str(project / "launch_scientist.py"), *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2, done.stderr
+    assert [line.split(":")[0] for line in lines] == ["error", "hint"], done.stderr
+    assert error in lines[0]
+    assert hint in lines[1]
+
+
+def test_a_kill_between_two_effects_costs_nothing(launch: Launch, project: Path) -> None:
+    """Cut after any journal line, a folder resumes to the same end without paying a reply again."""
+    edits = [change(RATE, "    learning_rate: float = 0.2"), ("run_2/edit_1", DONE)]
+    outcome = launch(edits)
+    assert outcome.code == 0, outcome.err
+    events = (outcome.folder / "events.jsonl").read_text().splitlines(keepends=True)
+    replies = [n for n, line in enumerate(events) if '"reply"' in line]
+    middle = replies[len(replies) // 2] + 1
+    (outcome.folder / "events.jsonl").write_text("".join(events[:middle]))
+    resumed = subprocess.run(
+        [sys.executable, "launch_scientist.py", f"--resume={outcome.folder}"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    after = Outcome(0, "", "", outcome.folder)
+    assert after.report["valid_runs"] == 1
+    clean = re.compile(r"(Commit \w+|[\d.]+ s;|seconds = \S+.*)")
+    assert clean.sub("", after.notes) == clean.sub("", outcome.notes)

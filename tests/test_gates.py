@@ -1,0 +1,208 @@
+"""The gates refuse an edit that means, runs or changes nothing, before any run is paid for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ai_scientist.bench import make_bench
+from ai_scientist.changes import describe_seed_only_change
+from ai_scientist.executors import LocalExecutor
+from ai_scientist.gates import Gates, check_comparable, check_lint
+from ai_scientist.ideas import parse_idea
+from ai_scientist.laboratory import Bench, Laboratory
+from ai_scientist.records import Code, GateReport, Limits
+from ai_scientist.sandbox_choice import choose_sandbox
+from ai_scientist.templates import load_template
+from ai_scientist.testing import MemoryJournal
+from ai_scientist.workspace import create_run_folder
+
+
+@pytest.fixture(scope="module")
+def executor(tmp_path_factory: pytest.TempPathFactory) -> LocalExecutor:
+    """Runs on this machine, in the strongest sandbox it has."""
+    probe = tmp_path_factory.mktemp("probe")
+    return LocalExecutor(choose_sandbox(allow_unsandboxed=True, probe_folder=probe))
+
+
+@pytest.fixture(scope="module")
+def bench(project: Path, cache_root: Path, executor: LocalExecutor) -> Bench:
+    """The digits template at its small profile."""
+    template = load_template(project / "templates" / "digits")
+    return make_bench(template, "small", executor=executor, cache=cache_root, report=print)
+
+
+class Judged:
+    """Puts edits of the digits experiment through the gates."""
+
+    def __init__(self, folder: Path, bench: Bench, executor: LocalExecutor) -> None:
+        idea = parse_idea({"Name": "a", "Title": "A", "Experiment": "x"}, "here")
+        run_folder = create_run_folder(folder / "runs", idea, bench.template, {})
+        self.journal = MemoryJournal()
+        laboratory = Laboratory(
+            run_folder,
+            journal=self.journal,
+            executor=executor,
+            bench=bench,
+            limits=Limits(),
+            cache=folder / "cache",
+            report=print,
+        )
+        self.gates = Gates(laboratory, self.journal)
+        commit = run_folder.git("rev-parse", "HEAD").strip()
+        self.source = run_folder.read(commit, "experiment.py")
+        self.old = Code(commit=commit, files={"experiment.py": self.source})
+        self.count = 0
+
+    def edit(self, *changes: tuple[str, str], smoke_invariant: str | None = None) -> GateReport:
+        """Judge the experiment with some texts replaced by others."""
+        text = self.source
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        self.count += 1
+        new_code = Code(commit=self.old.commit, files={"experiment.py": text})
+        step = f"run_1/edit_{self.count}"
+        return self.gates.judge(step, self.old, new_code, smoke_invariant=smoke_invariant)
+
+
+@pytest.fixture
+def judged(tmp_path: Path, bench: Bench, executor: LocalExecutor) -> Judged:
+    """A new folder and its gates."""
+    return Judged(tmp_path, bench, executor)
+
+
+def refusal(report: GateReport) -> tuple[str, str]:
+    """The gate that refused, and why."""
+    assert report.refused is not None, report.checks
+    return report.refused.gate, report.refused.detail
+
+
+def test_a_real_change_passes_every_gate(judged: Judged) -> None:
+    """An edit that changes what is computed may run, and is repeated from the journal for free."""
+    report = judged.edit(("learning_rate: float = 0.1", "learning_rate: float = 0.05"))
+    assert [check.verdict for check in report.checks] == ["passed"] * len(report.checks)
+    assert report.checks[-1].gate == "has an effect"
+    assert "test_loss" in report.checks[-1].detail
+    judged.count -= 1
+    before = dict(judged.journal.results)
+    again = judged.edit(("learning_rate: float = 0.1", "learning_rate: float = 0.05"))
+    assert again == report
+    assert judged.journal.results == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "gate", "words"),
+    [
+        (
+            [("    repeats: int = 5", "    repeats: int = 5  # five")],
+            "meaningful",
+            "same to Python",
+        ),
+        (
+            [("    repeats: int = 5", "    repeats: int = 5\n    smoothing: float = 0.1")],
+            "has an effect",
+            "identical to the last valid run",
+        ),
+        (
+            [
+                (
+                    "    return hidden, hidden @",
+                    "    if False:\n        hidden = 2 * hidden\n    return hidden, hidden @",
+                )
+            ],
+            "has an effect",
+            "never ran",
+        ),
+        (
+            [("default_rng([request.seed, repeat])", "default_rng([request.seed + 7, repeat])")],
+            "has an effect",
+            "seeds or shuffling",
+        ),
+    ],
+)
+def test_an_edit_without_effect_is_refused_with_evidence(
+    judged: Judged, changes: list[tuple[str, str]], gate: str, words: str
+) -> None:
+    """A comment, an unused variable, dead code, another seed: each is named for what it is."""
+    name, detail = refusal(judged.edit(*changes))
+    assert name == gate
+    assert words in detail
+
+
+def test_a_default_that_is_overridden_is_shown_to_move_nothing(judged: Judged) -> None:
+    """A default that is overridden where it is used moves no configuration value and no metric."""
+    gate, detail = refusal(judged.edit(("epochs: int = 40", "epochs: int = 50")))
+    assert gate == "has an effect"
+    assert "no value of the resolved configuration moved" in detail
+
+
+def test_a_crash_in_the_rehearsal_comes_back_with_its_traceback(judged: Judged) -> None:
+    """What fails in the smoke profile is repairable, and its log is handed on."""
+    report = judged.edit(("return np.eye(CLASSES)[labels]", "return np.eye(9)[labels]"))
+    gate, detail = refusal(report)
+    assert gate == "runs"
+    assert "smoke" in detail
+    assert report.repairable
+    assert "IndexError" in report.log_tail
+
+
+def test_a_name_that_does_not_exist_needs_no_run(judged: Judged) -> None:
+    """An undefined name is found by reading the code."""
+    gate, detail = refusal(
+        judged.edit(("return np.eye(CLASSES)[labels]", "return np.eye(CLASES)[labels]"))
+    )
+    assert gate == "runs"
+    assert "CLASES" in detail
+    assert not judged.journal.results["run_1/edit_1/gates"]["log_tail"]
+
+
+def test_a_syntax_error_is_told_with_its_line(judged: Judged) -> None:
+    """Text that is no Python is refused by its line."""
+    assert "line" in check_lint({}, {"experiment.py": "x = (\n"}).detail
+
+
+def test_the_coders_reason_lets_one_run_decide(judged: Judged) -> None:
+    """SMOKE-INVARIANT makes the verdict `not decidable`, which is never `has an effect`."""
+    report = judged.edit(
+        ("    repeats: int = 5", "    repeats: int = 5\n    later: float = 0.1"),
+        smoke_invariant="it acts after epoch ten",
+    )
+    assert report.refused is None
+    assert report.checks[-1].verdict == "not decidable"
+    assert "epoch ten" in report.checks[-1].detail
+
+
+def test_a_result_that_differs_from_itself_cannot_decide(judged: Judged) -> None:
+    """Code that draws from the clock differs from itself: that is no effect."""
+    clock = "np.random.default_rng(time.perf_counter_ns())"
+    report = judged.edit(("np.random.default_rng([request.seed, repeat])", clock))
+    assert report.refused is None
+    assert report.checks[-1].verdict == "not decidable"
+
+
+def test_configuration_outside_varies_confounds() -> None:
+    """Keys the idea did not mean to move are named, those it did are not."""
+    moved = {"digits/config/epochs": (40, 50), "digits/config/label_smoothing": (None, 0.1)}
+    check, keys = check_comparable(moved, ["label_smoothing"])
+    assert keys == ("digits/config/epochs",)
+    assert check.verdict == "finding"
+    assert check_comparable(moved, ["label_smoothing", "epochs"])[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("seed = 1", "seed = 2", True),
+        ("torch.manual_seed(0)", "torch.manual_seed(137)", True),
+        ("f(random_state=1)", "f(random_state=2)", True),
+        ("f(shuffle=True)", "f(shuffle=False)", True),
+        ("seed = 1\nlr = 1", "seed = 2\nlr = 2", False),
+        ("lr = 1", "lr = 2", False),
+        ("x = 1", "x = 1  # seed", False),
+    ],
+)
+def test_a_seed_change_is_told_from_others(old: str, new: str, found: bool) -> None:
+    """Only a change that consists of seeds and shuffling is called that."""
+    assert bool(describe_seed_only_change(old, new)) is found
