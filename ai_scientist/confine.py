@@ -9,7 +9,7 @@ before the command of every tier: `python -I -S confine.py JSON -- COMMAND…`. 
 """
 
 # Start-up counts, so pathlib is not imported; the lists of calls read as prose.
-# ruff: noqa: PTH123, SIM905
+# ruff: noqa: PTH123, PTH208, SIM905
 
 from __future__ import annotations
 
@@ -151,6 +151,7 @@ DENIED = (
 ).split()
 MISSING = "clone3 io_uring_setup io_uring_enter io_uring_register openat2".split()
 """Answered with ENOSYS, so that libraries fall back to calls whose arguments a filter can see."""
+SIGNALS = "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_open".split()
 MODES = (
     "chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat "
     "setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr"
@@ -162,23 +163,23 @@ NEWEST = 463
 COMMON = {
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428,
     "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
-    "clone3": 435, "openat2": 437, "pidfd_getfd": 438, "mount_setattr": 442, "fchmodat2": 452,
+    "pidfd_open": 434, "clone3": 435, "openat2": 437, "pidfd_getfd": 438, "mount_setattr": 442, "fchmodat2": 452,
 }  # fmt: skip
 NUMBERS: dict[str, tuple[int, dict[str, int]]] = {
     "x86_64": (0xC000003E, COMMON | {
-        "open": 2, "ioctl": 16, "socket": 41, "clone": 56, "kill": 62, "truncate": 76,
-        "chmod": 90, "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94, "ptrace": 101,
-        "syslog": 103, "utime": 132, "pivot_root": 155, "prctl": 157, "chroot": 161, "acct": 163,
-        "settimeofday": 164, "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168,
-        "reboot": 169, "sethostname": 170, "setdomainname": 171, "iopl": 172, "ioperm": 173,
-        "init_module": 175, "delete_module": 176, "quotactl": 179, "setxattr": 188,
+        "open": 2, "ioctl": 16, "socket": 41, "clone": 56, "kill": 62, "truncate": 76, "chmod": 90,
+        "fchmod": 91, "chown": 92, "fchown": 93, "lchown": 94, "ptrace": 101, "syslog": 103,
+        "rt_sigqueueinfo": 129, "utime": 132, "pivot_root": 155, "prctl": 157, "chroot": 161,
+        "acct": 163, "settimeofday": 164, "mount": 165, "umount2": 166, "swapon": 167,
+        "swapoff": 168, "reboot": 169, "sethostname": 170, "setdomainname": 171, "iopl": 172,
+        "ioperm": 173, "init_module": 175, "delete_module": 176, "quotactl": 179, "setxattr": 188,
         "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198,
-        "fremovexattr": 199, "clock_settime": 227, "utimes": 235, "kexec_load": 246,
-        "add_key": 248, "request_key": 249, "keyctl": 250, "openat": 257, "fchownat": 260,
-        "futimesat": 261, "fchmodat": 268, "unshare": 272, "utimensat": 280,
-        "perf_event_open": 298, "prlimit64": 302, "open_by_handle_at": 304, "setns": 308,
-        "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "finit_module": 313,
-        "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323,
+        "fremovexattr": 199, "tkill": 200, "clock_settime": 227, "tgkill": 234, "utimes": 235,
+        "kexec_load": 246, "add_key": 248, "request_key": 249, "keyctl": 250, "openat": 257,
+        "fchownat": 260, "futimesat": 261, "fchmodat": 268, "unshare": 272, "utimensat": 280,
+        "rt_tgsigqueueinfo": 297, "perf_event_open": 298, "prlimit64": 302,
+        "open_by_handle_at": 304, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311,
+        "kcmp": 312, "finit_module": 313, "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323,
     }),
     "aarch64": (0xC00000B7, COMMON | {
         "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15,
@@ -186,9 +187,10 @@ NUMBERS: dict[str, tuple[int, dict[str, int]]] = {
         "truncate": 45, "chroot": 51, "fchmod": 52, "fchmodat": 53, "fchownat": 54, "fchown": 55,
         "openat": 56, "quotactl": 60, "utimensat": 88, "acct": 89, "unshare": 97,
         "kexec_load": 104, "init_module": 105, "delete_module": 106, "clock_settime": 112,
-        "syslog": 116, "ptrace": 117, "kill": 129, "reboot": 142, "sethostname": 161,
-        "setdomainname": 162, "prctl": 167, "settimeofday": 170, "socket": 198, "add_key": 217,
-        "request_key": 218, "keyctl": 219, "clone": 220, "swapon": 224, "swapoff": 225,
+        "syslog": 116, "ptrace": 117, "kill": 129, "tkill": 130, "tgkill": 131,
+        "rt_sigqueueinfo": 138, "reboot": 142, "sethostname": 161, "setdomainname": 162,
+        "prctl": 167, "settimeofday": 170, "socket": 198, "add_key": 217, "request_key": 218,
+        "keyctl": 219, "clone": 220, "swapon": 224, "swapoff": 225, "rt_tgsigqueueinfo": 240,
         "perf_event_open": 241, "prlimit64": 261, "open_by_handle_at": 265, "setns": 268,
         "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "finit_module": 273,
         "bpf": 280, "userfaultfd": 282, "kexec_file_load": 294,
@@ -206,9 +208,25 @@ def answer(action: int) -> Instruction:
     return (RETURN, 0, 0, action)
 
 
-def refuse_value(index: int, value: int) -> list[Instruction]:
-    """Deny the call when its argument has this value."""
-    return [argument(index), (EQUAL, 0, 1, value), answer(DENY), answer(ALLOW)]
+def refuse_values(index: int, values: list[int]) -> list[Instruction]:
+    """Deny the call when its argument has one of these values."""
+    tests = [(EQUAL, len(values) - at, 0, value) for at, value in enumerate(values)]
+    return [argument(index), *tests, answer(ALLOW), answer(DENY)]
+
+
+def watchers() -> list[int]:
+    """Return the ids by which supervisor, guard and launcher could be killed from in here.
+
+    In a pid namespace there are none: its first process cannot be killed from inside.
+    """
+    found, pid = [], os.getppid()
+    for _ in range(3):
+        if pid <= 1:
+            break
+        found += [pid, 2**32 - pid, *(int(name) for name in os.listdir(f"/proc/{pid}/task")[:16])]
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            pid = int(file.read().rpartition(b")")[2].split()[1])
+    return found
 
 
 def socket_rule(sockets: str) -> list[Instruction]:
@@ -234,8 +252,9 @@ def seccomp_rules(cage: Cage, abi: int) -> dict[str, list[Instruction]]:
     rules["clone"] = [argument(0), namespaces, answer(DENY), answer(ALLOW)]
     typing = (EQUAL, 1, 0, 0x5412)  # TIOCSTI, TIOCLINUX: input for somebody else's terminal
     rules["ioctl"] = [argument(1), typing, (EQUAL, 0, 1, 0x541C), answer(DENY), answer(ALLOW)]
-    rules["prctl"] = refuse_value(0, 4)  # PR_SET_DUMPABLE would hide the run's marker
-    rules["kill"] = refuse_value(0, 0xFFFFFFFF)  # -1: everything this user runs
+    rules["prctl"] = refuse_values(0, [4])  # PR_SET_DUMPABLE would hide the run's marker
+    everybody = 2**32 - 1  # kill(-1): all that this user runs
+    rules |= {name: refuse_values(0, [everybody, *watchers()]) for name in SIGNALS}
     rules["prlimit64"] = [argument(0), (EQUAL, 1, 0, 0), answer(DENY), answer(ALLOW)]
     if cage["freeze_modes"]:
         rules |= {name: [answer(PRETEND)] for name in MODES}

@@ -71,10 +71,14 @@ def choose_sandbox(*, allow_unsandboxed: bool, probe_folder: Path) -> Sandbox:
     The probes are made once per process. Raises SetupError for the person, with the remedy, when
     only `rlimits` is left and `allow_unsandboxed` does not allow it.
     """
-    for trial in try_tiers(probe_folder):
+    return strongest(try_tiers(probe_folder), allow_unsandboxed=allow_unsandboxed)
+
+
+def strongest(trials: tuple[Trial, ...], *, allow_unsandboxed: bool) -> Sandbox:
+    """Return the first tier that passed; raises SetupError for the person when none may be used."""
+    for trial in trials:
         if trial.passed and (allow_unsandboxed or not isinstance(trial.sandbox, LimitsOnly)):
             return trial.sandbox
-    trials = try_tiers(probe_folder)
     seen = "; ".join(trial.sentence for trial in trials if not trial.passed)
     raise SetupError(f"no sandbox works on this machine ({seen})", hint=remedy(trials))
 

@@ -144,6 +144,8 @@ class Watch:
             self.logs.append(Log(reader, path, self.job["output"]))
             actions.append((os.POSIX_SPAWN_DUP2, writer, number))
             ends.append(writer)
+        for log in self.logs:  # before the start: confine.py lists our threads, to protect them
+            log.start()
         argv = self.job["argv"]
         pid = os.posix_spawn(
             argv[0], argv, self.job["environment"],
@@ -151,8 +153,6 @@ class Watch:
         )  # fmt: skip
         for end in ends:
             os.close(end)
-        for log in self.logs:
-            log.start()
         return pid
 
     def passed(self) -> tuple[str, str] | None:
