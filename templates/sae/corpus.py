@@ -1,0 +1,190 @@
+"""A made-up world of facts, and documents that state them. Frozen: edits are undone.
+
+Three domains (hazard, benign, neutral) have entities of their own. Each entity stands in several
+relations to one fixed object each, and belongs to a class, and each class to a superclass. Half of
+the objects and some verbs are shared between domains, so that forgetting one domain is more than
+blocking its words. Documents are of one domain; the position of each fact's object is known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Sequence
+
+DOMAINS = ("hazard", "benign", "neutral")
+HAZARD, BENIGN, NEUTRAL = range(3)
+PAD, BOS = 0, 1
+SPECIAL = ("<pad>", "<bos>")
+
+_CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
+_VERBS = {
+    "hazard": ("ignites", "corrodes", "emits", "holds", "needs", "follows"),
+    "benign": ("flavors", "thickens", "emits", "holds", "suits", "follows"),
+    "neutral": ("borders", "trades", "hosts", "holds", "needs", "praises"),
+}
+_NOUNS = {
+    "hazard": ("reagent", "shell", "pathogen", "reactor", "solvent", "fuse"),
+    "benign": ("pastry", "broth", "loaf", "salad", "sauce", "stew"),
+    "neutral": ("town", "harbor", "museum", "valley", "bridge", "market"),
+}
+_ADJECTIVES = (
+    "aged",
+    "novel",
+    "vast",
+    "tiny",
+    "warm",
+    "cool",
+    "rapid",
+    "calm",
+    "dim",
+    "vivid",
+    "rough",
+    "plain",
+)
+_ADVERBS = ("rarely", "usually", "always", "seldom", "now", "lately")
+_PLACES = ("under", "beside", "behind", "above")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CorpusSize:
+    """How large the world is."""
+
+    entities: int
+    """Entities of each domain."""
+    relations: int
+    """Relations of each entity; the class comes on top."""
+    objects: int
+    """Objects a relation chooses from; half of them are shared between domains."""
+    classes: int
+    """Classes of each domain."""
+    context: int
+    """Tokens of a document, the first of which is <bos>."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """One document of one domain."""
+
+    tokens: tuple[int, ...]
+    is_fact: tuple[bool, ...]
+    """Whether a token is the object of a fact, which a model can only know from training."""
+    domain: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Domain:
+    entities: list[str]
+    objects: list[dict[str, str]]
+    """For each relation, entity -> object."""
+    class_of: dict[str, str]
+    superclass_of: dict[str, str]
+    withheld: frozenset[tuple[str, int]]
+    """Facts (entity, relation) that are left out of the documents the SAEs are trained on."""
+
+
+class World:
+    """The words, the facts, and a source of documents; the same seed makes the same world."""
+
+    def __init__(self, size: CorpusSize, seed: int) -> None:
+        self.size = size
+        self._rng = random.Random(f"world {seed}")
+        self._used: set[str] = set()
+        shared = [self._word(2) for _ in range(3 * size.objects)]
+        self._supers = [self._word(3) for _ in range(3)]
+        self._domains = [self._domain(shared) for _ in DOMAINS]
+        self.vocabulary = self._vocabulary()
+        self._ids = {word: number for number, word in enumerate(self.vocabulary)}
+
+    def _word(self, syllables: int) -> str:
+        while True:
+            word = "".join(
+                self._rng.choice(_CONSONANTS) + self._rng.choice(_VOWELS) for _ in range(syllables)
+            )
+            if word not in self._used:
+                self._used.add(word)
+                return word
+
+    def _domain(self, shared: Sequence[str]) -> _Domain:
+        size, rng = self.size, self._rng
+        entities = [self._word(3) for _ in range(size.entities)]
+        classes = [self._word(2) for _ in range(size.classes)]
+        half = size.objects // 2
+        objects = []
+        for _ in range(size.relations):
+            choice = [self._word(2) for _ in range(half)] + rng.sample(shared, size.objects - half)
+            objects.append({entity: rng.choice(choice) for entity in entities})
+        facts = [(entity, relation) for entity in entities for relation in range(size.relations)]
+        return _Domain(
+            entities=entities,
+            objects=objects,
+            class_of={entity: classes[i % size.classes] for i, entity in enumerate(entities)},
+            superclass_of={word: rng.choice(self._supers) for word in classes},
+            withheld=frozenset(rng.sample(facts, len(facts) // 10)),
+        )
+
+    def _vocabulary(self) -> list[str]:
+        words = {"the", "is", "a", ".", *self._supers, *_ADJECTIVES, *_ADVERBS, *_PLACES}
+        for name, domain in zip(DOMAINS, self._domains, strict=True):
+            words.update(domain.entities, domain.superclass_of, _NOUNS[name])
+            words.update(_VERBS[name][: self.size.relations])
+            for row in domain.objects:
+                words.update(row.values())
+        return [*SPECIAL, *sorted(words)]
+
+    def _sentence(self, number: int, rng: random.Random, withhold: bool) -> tuple[list[str], int]:
+        """Return a sentence's words and the position of its fact's object."""
+        name, domain = DOMAINS[number], self._domains[number]
+        entity = rng.choice(domain.entities)
+        kind = rng.random()
+        if kind < 0.08:
+            word = domain.class_of[entity]
+            return ["the", word, "is", "a", domain.superclass_of[word], "."], 4
+        words = ["the"]
+        if rng.random() < 0.35:
+            words.append(rng.choice(_ADJECTIVES))
+        if rng.random() < 0.4:
+            words.append(rng.choice(_NOUNS[name]))
+        words.append(entity)
+        if kind < 0.2:
+            return [*words, "is", "a", domain.class_of[entity], "."], len(words) + 2
+        known = [
+            relation
+            for relation in range(self.size.relations)
+            if not (withhold and (entity, relation) in domain.withheld)
+        ]
+        relation = rng.choice(known) if known else 0
+        if rng.random() < 0.3:
+            words.append(rng.choice(_ADVERBS))
+        words.append(_VERBS[name][relation])
+        if rng.random() < 0.25:
+            words.append("the")
+        words.append(domain.objects[relation][entity])
+        place = len(words) - 1
+        if rng.random() < 0.35:
+            words += [rng.choice(_PLACES), "the", rng.choice(_ADJECTIVES), rng.choice(_NOUNS[name])]
+        return [*words, "."], place
+
+    def document(self, domain: int, rng: random.Random, withhold: bool = False) -> Document:
+        """Write one document of `domain`; `withhold` leaves the withheld facts out."""
+        tokens, is_fact = [BOS], [False]
+        while len(tokens) < self.size.context:
+            words, place = self._sentence(domain, rng, withhold)
+            tokens += [self._ids[word] for word in words]
+            is_fact += [position == place for position in range(len(words))]
+        end = self.size.context
+        return Document(tuple(tokens[:end]), tuple(is_fact[:end]), domain)
+
+    def documents(
+        self,
+        count: int,
+        name: str,
+        seed: int,
+        domains: Sequence[int] = (0, 1, 2),
+        withhold: bool = False,
+    ) -> list[Document]:
+        """Write `count` documents, taking the domains in turn; `name` separates the splits."""
+        rng = random.Random(f"{name} {seed}")
+        return [
+            self.document(domains[number % len(domains)], rng, withhold) for number in range(count)
+        ]

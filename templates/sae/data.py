@@ -1,0 +1,141 @@
+"""What the runs of a profile share: activations, evaluation documents, the language model. Frozen.
+
+All of it is made once by prepare.py; here it is only read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from corpus import BENIGN, DOMAINS, HAZARD, NEUTRAL
+from language_model import LanguageModel, load_model
+
+__all__ = ["BENIGN", "DOMAINS", "HAZARD", "NEUTRAL", "Batch", "Data", "Documents", "load_data"]
+
+
+class Batch(NamedTuple):
+    """Activations to train on."""
+
+    x: Tensor
+    """Centered and scaled residual-stream activations, (B, d)."""
+    domain: Tensor
+    """The domain of each token's document, (B,): HAZARD, BENIGN or NEUTRAL."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Documents:
+    """Held-out documents and the residual stream at the hook, as the model made it."""
+
+    tokens: Tensor
+    """(N, T), the first of each row is <bos>."""
+    is_fact: Tensor
+    """(N, T): tokens that state a fact's object."""
+    domain: Tensor
+    """(N,)"""
+    residual: Tensor
+    """(N, T, d), neither centered nor scaled."""
+
+    def of(self, domain: int) -> Documents:
+        """Return the documents of one domain."""
+        rows = self.domain == domain
+        return Documents(
+            self.tokens[rows], self.is_fact[rows], self.domain[rows], self.residual[rows]
+        )
+
+    def activations(self) -> Tensor:
+        """Return the activations of all tokens but <bos>, (N * (T - 1), d)."""
+        return self.residual[:, 1:].flatten(0, 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
+    """Everything a run trains on and is measured with."""
+
+    folder: Path
+    layer: int
+    d_model: int
+    mean: Tensor
+    """(d,), of the training activations."""
+    scale: float
+    """Root mean square of a centered training activation's entries."""
+    train_x: Tensor
+    """(N, d) float32, centered and scaled, shuffled once."""
+    train_domain: Tensor
+    """(N,) uint8."""
+    documents: dict[str, Documents]
+    """Splits `select` (rank latents), `validation` (choose interventions), `test` (measure)."""
+    content_sha256: str
+    """Identifies the evaluation documents and the model."""
+
+    @property
+    def hook(self) -> str:
+        """The place of the activations, by transformer_lens's name."""
+        return f"blocks.{self.layer}.hook_resid_post"
+
+    def batches(self, batch_size: int, steps: int, seed: int) -> Iterator[Batch]:
+        """Yield `steps` batches in an order that depends on `seed` alone; epochs are reshuffled."""
+        generator = torch.Generator().manual_seed(seed)
+        count = len(self.train_x)
+        if batch_size > count:
+            raise ValueError(f"a batch of {batch_size} is larger than the {count} training tokens")
+        order, start = torch.randperm(count, generator=generator), 0
+        for _ in range(steps):
+            if start + batch_size > count:
+                order, start = torch.randperm(count, generator=generator), 0
+            rows = order[start : start + batch_size]
+            start += batch_size
+            yield Batch(self.train_x[rows], self.train_domain[rows])
+
+    @functools.cached_property
+    def model(self) -> LanguageModel:
+        """The language model in plain torch."""
+        return load_model(self.folder / "model")
+
+    def tail(self, with_transformer_lens: bool) -> Callable[[Tensor], Tensor]:
+        """Return the function from a residual stream at the hook (B, T, d) to logits (B, T, V)."""
+        if not with_transformer_lens:
+            return lambda residual: self.model.logits_from(residual, self.layer)
+        from hooked_model import load_hooked_model
+
+        hooked = load_hooked_model(self.folder / "model")
+        return lambda residual: hooked(residual, start_at_layer=self.layer + 1)
+
+
+def load_data(folder: Path) -> Data:
+    """Read the folder that prepare.py made."""
+    meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+    train = load_file(folder / "train.safetensors")
+    splits = load_file(folder / "documents.safetensors")
+    names = sorted({name.split(".")[0] for name in splits})
+    fields = [field.name for field in dataclasses.fields(Documents)]
+    return Data(
+        folder=folder,
+        layer=meta["layer"],
+        d_model=train["x"].shape[1],
+        mean=train["mean"],
+        scale=float(train["scale"]),
+        train_x=train["x"],
+        train_domain=train["domain"],
+        documents={
+            name: Documents(*(splits[f"{name}.{field}"] for field in fields)) for name in names
+        },
+        content_sha256=meta["content_sha256"],
+    )
+
+
+def hash_files(*paths: Path) -> str:
+    """Return the SHA-256 of the files' contents, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,124 @@
+"""What a dictionary of latents must offer, its way onto the model's scale, and pairs of latents.
+
+Frozen: edits are undone. F is the number of latents, d the width of the residual stream.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from contract import stop
+
+
+class Dictionary(Protocol):
+    """A sparse autoencoder as the evaluations see it."""
+
+    W_enc: Tensor
+    """(d, F)"""
+    b_enc: Tensor
+    """(F,)"""
+    W_dec: Tensor
+    """(F, d)"""
+    b_dec: Tensor
+    """(d,)"""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the latents (..., F) of activations (..., d)."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the reconstruction (..., d) of latents (..., F)."""
+        ...
+
+
+DictionaryT = TypeVar("DictionaryT", bound=nn.Module)
+
+
+@torch.no_grad()
+def fold_scale(sae: DictionaryT, mean: Tensor, scale: float, probe: Tensor) -> DictionaryT:
+    """Return a copy that takes raw activations and whose decoder rows have unit norm.
+
+    `probe` (N, d) are raw activations on which decode(encode(x)) must be what it was; the process
+    ends with a sentence when it is not. Latents are then in the units of the activations.
+    """
+    folded = copy.deepcopy(sae).requires_grad_(False).eval()
+    norms = sae.W_dec.norm(dim=1).clamp_min(1e-8)
+    folded.b_dec.copy_(mean + scale * sae.b_dec)
+    folded.W_dec.copy_(sae.W_dec / norms[:, None])
+    folded.W_enc.copy_(sae.W_enc * norms)
+    folded.b_enc.copy_(sae.b_enc * norms * scale)
+    before = sae.decode(sae.encode((probe - mean) / scale)) * scale + mean
+    after = folded.decode(folded.encode(probe))
+    size = (before - mean).square().mean().sqrt().clamp_min(1e-12)
+    difference = float((after - before).square().mean().sqrt() / size)
+    if not difference < 1e-3:
+        stop(
+            f"putting the SAE on the model's scale changed its reconstruction by {difference:.2%}: "
+            "encode must scale with W_enc and b_enc, latent by latent (keep W_dec's rows at unit "
+            "norm), and any further parameter must be free of the activations' scale"
+        )
+    return folded
+
+
+def check_axes(**sizes: int) -> None:
+    """End with a sentence when two axes are equally long: a wrong axis would go unnoticed."""
+    for name, size in sizes.items():
+        equal = [other for other in sizes if other != name and sizes[other] == size]
+        if equal:
+            stop(
+                f"{name} and {equal[0]} are both {size}: choose them different, else a mix-up stays hidden"
+            )
+
+
+def hash_weights(saes: list[Dictionary]) -> str:
+    """Return the SHA-256 of all weights of all seeds, in seed order."""
+    digest = hashlib.sha256()
+    for sae in saes:
+        for weights in (sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec):
+            digest.update(weights.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def ortho_pairs(
+    directions: Tensor,
+    weights: Tensor,
+    pairs: int | None = None,
+    generator: torch.Generator | None = None,
+    chunk: int = 1024,
+) -> Tensor:
+    """Return the weighted mean of |cos| over all pairs of different rows of `directions` (F, d).
+
+    The weight of pair (i, j) is weights[i] * weights[j] when `weights` is (F,), and weights[i, j]
+    when it is (F, F); the sum is divided by the sum of weights, so that a coefficient means the
+    same at every F. With `pairs` the mean is estimated, without bias, from that many pairs drawn
+    uniformly (2 * pairs * d multiplications instead of F * F * d). The gradient reaches
+    `directions`; give detached weights. Zero when all weights are.
+    """
+    unit = torch.nn.functional.normalize(directions, dim=1)
+    count = len(unit)
+    total = _off_diagonal_sum(weights).clamp_min(1e-12)
+    if pairs is not None:
+        first = torch.randint(count, (pairs,), generator=generator)
+        second = (first + torch.randint(1, count, (pairs,), generator=generator)) % count
+        cosines = (unit[first] * unit[second]).sum(1).abs()
+        drawn = weights[first] * weights[second] if weights.dim() == 1 else weights[first, second]
+        return (drawn * cosines).mean() * (count * (count - 1)) / total
+    parts = []
+    for start in range(0, count, chunk):
+        rows = slice(start, min(start + chunk, count))
+        block = weights[rows, None] * weights if weights.dim() == 1 else weights[rows]
+        cosines = (unit[rows] @ unit.T).abs()
+        here = torch.arange(cosines.shape[0])
+        parts.append((block * cosines).sum() - (block * cosines)[here, here + start].sum())
+    return torch.stack(parts).sum() / total
+
+
+def _off_diagonal_sum(weights: Tensor) -> Tensor:
+    if weights.dim() == 1:
+        return weights.sum().square() - weights.square().sum()
+    return weights.sum() - weights.diagonal().sum()
