@@ -169,8 +169,9 @@ class AiderCoder:
         """Put whole definitions into the files, all or none."""
         python = [name for name in state.files if name.endswith(".py")]
         texts = dict(state.format.texts)
+        marked = [sent for sent in reading.definitions if sent.file]
         try:
-            for sent in reading.definitions:
+            for sent in marked or reading.definitions:
                 file = sent.file or (python[0] if len(python) == 1 else None)
                 if file is None:
                     raise ReplyError("A block lacks its first line `# file: NAME`.")

@@ -11,6 +11,7 @@ note.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
@@ -99,6 +100,7 @@ class ModelClient:
         self._provider, self._model = split_model_name(
             name, base_url=base_url, known=sorted(prices)
         )
+        self._known = sorted(prices)
         self._key = (keys or {}).get(self._provider)
         self._url = find_url(self._provider, base_url=base_url, key=self._key)
         self.name = name
@@ -240,6 +242,10 @@ class ModelClient:
         sentence = self._hide_keys(failure.sentence)
         if failure.passing and attempt > 1:
             sentence += f" (in each of {attempt} tries)"
+        if failure.outcome == "404":
+            near = difflib.get_close_matches(self._model, self._known, n=2, cutoff=0.7)
+            if near and self._model not in near:
+                failure.hint = f"did you mean {' or '.join(near)}? " + failure.hint
         hint = failure.hint or "try again later with --resume; nothing is paid for twice"
         return ModelError(sentence, hint=hint)
 

@@ -23,6 +23,9 @@ from ai_scientist.records import Message
 
 Patch = tuple[str, str, str]
 """File, SEARCH lines, REPLACE lines."""
+_ALIAS = ".~text"
+"""Ends the name under which aider applies a block. Under the real one it would drop a first line
+that ends in the file's name, such as a comment or a usage line."""
 
 
 class SearchReplace:
@@ -41,6 +44,7 @@ class SearchReplace:
                 raise ValueError(f"{name!r} is no plain relative path")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
+            path.with_name(path.name + _ALIAS).touch()
         self._coder = _build_coder(self._root, self.texts)
 
     def __enter__(self) -> SearchReplace:
@@ -115,7 +119,7 @@ class SearchReplace:
         try:
             self._apply(named)
         except ValueError as error:
-            words = str(error).partition("\n# The other ")[0].strip()
+            words = str(error).replace(_ALIAS, "").partition("\n# The other ")[0].strip()
         finally:
             self.texts.update(before)
         if "Did you mean" in words:
@@ -128,12 +132,18 @@ class SearchReplace:
         return words
 
     def _apply(self, patches: list[Patch]) -> None:
+        aliased = [(name + _ALIAS, _pad(search), _pad(new)) for name, search, new in patches]
         # With no file in its chat, aider cannot try a failing block on the other files.
         chat, self._coder.abs_fnames = self._coder.abs_fnames, set()
         try:
-            self._coder.apply_edits(patches)
+            self._coder.apply_edits(aliased)
         finally:
             self._coder.abs_fnames = chat
+
+
+def _pad(text: str) -> str:
+    """Add the blank line at the end of a section that aider is going to drop."""
+    return text + "\n" if text == "\n" or text.endswith("\n\n") else text
 
 
 def warm_up() -> None:
@@ -194,7 +204,7 @@ def _build_io(io_class: Any, root: Path, texts: dict[str, str]) -> Any:
     """Return an IO that prints nothing, asks nothing, and keeps the files in memory."""
 
     def name_of(path: str) -> str:
-        return Path(os.path.relpath(path, root)).as_posix()
+        return Path(os.path.relpath(path, root)).as_posix().removesuffix(_ALIAS)
 
     def write(path: str, content: str, *rest: object) -> None:
         if name_of(path) not in texts:
@@ -216,12 +226,9 @@ def _build_io(io_class: Any, root: Path, texts: dict[str, str]) -> Any:
 @cache
 def _import_aider() -> tuple[Any, Any, Any]:
     """Return aider's Coder, InputOutput and ModelSettings, imported without a word."""
-    before = dict(os.environ)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from aider.coders import Coder
         from aider.io import InputOutput
         from aider.models import ModelSettings
-    for name in os.environ.keys() - before.keys():  # aider announces itself to litellm there
-        del os.environ[name]
     return Coder, InputOutput, ModelSettings

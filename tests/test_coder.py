@@ -252,6 +252,21 @@ def test_the_rest_of_a_file_stays_as_it_is(before: str, after: str) -> None:
     assert result.files == {"experiment.py": after}
 
 
+@pytest.mark.parametrize(
+    ("search", "replace"),
+    [
+        ("    return loss\n\n\n", "    return loss\n"),
+        ("    return loss\n", "    return loss\n\n"),
+        ("RATE = 0.1\n", "# python experiment.py\nRATE = 0.1\n"),
+        ("RATE = 0.1\n", "# a\n\n# b\n"),
+    ],
+)
+def test_a_block_is_taken_to_the_letter(search: str, replace: str) -> None:
+    """Blank lines at a section's end, and a first line that ends in the file's name, count."""
+    result, _ = edit(block(search, replace))
+    assert result.files == {"experiment.py": CODE.replace(search, replace)}
+
+
 def test_mixed_line_ends() -> None:
     """In a file of mixed line ends, the unchanged head and tail keep theirs."""
     assert restore_line_ends("a\r\nb\nc\r\n", "a\nB\nc\n") == "a\r\nB\r\nc\r\n"
@@ -326,9 +341,8 @@ def test_definitions_that_cannot_be_placed(content: str, code: str, words: str) 
 def test_aider_leaves_no_trace(tmp_path: Path) -> None:
     """A step in a fresh process prints nothing, writes nothing, and never loads litellm."""
     script = f"""
-import os, sys
+import sys
 sys.path.insert(0, {str(ROOT)!r})
-before = set(os.environ)
 from pathlib import Path
 from ai_scientist.coder import AiderCoder, warm_up
 from ai_scientist.prompts import Prompts
@@ -339,7 +353,7 @@ model = ScriptedModel([{MISSING + GOOD!r}, {MENDED!r}])
 coder = AiderCoder(model, Prompts(Path({str(ROOT)!r}, "prompts")))
 edit = coder.edit(step="s", purpose="edit", instruction="go", files={FILES!r})
 assert edit.status == "applied", edit
-assert "litellm" not in sys.modules and set(os.environ) == before
+assert "litellm" not in sys.modules
 """
     for name in ("home", "tmp", "work"):
         (tmp_path / name).mkdir()
