@@ -6,11 +6,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from ai_scientist.environments import default_cache_root, environment_for
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+# A busy machine is no finding, and the same tree passes or fails alike everywhere.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 # Whatever could make a test reach a paid model, or change what it measures.
 NOT_FOR_TESTS = ("_API_KEY", "_BASE_URL", "AI_SCIENTIST_PROFILE", "AI_SCIENTIST_SEED")

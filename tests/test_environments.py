@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import threading
@@ -133,3 +134,59 @@ def test_cache_root_rule() -> None:
     assert default_cache_root(both) == Path("/big/disk")
     assert default_cache_root({"XDG_CACHE_HOME": "/shared"}) == Path("/shared/ai_scientist")
     assert default_cache_root({}) == Path.home() / ".cache" / "ai_scientist"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, project: Path) -> Path:
+    """The two doors, and behind them a command line that only says where it runs."""
+    package = tmp_path / "ai_scientist"
+    package.mkdir()
+    shutil.copy(project / "launch_scientist.py", tmp_path)
+    for name in ("__init__.py", "__main__.py"):
+        shutil.copy(project / "ai_scientist" / name, package)
+    (package / "cli.py").write_text(
+        "import sys\n"
+        "def launch(argv): print('launch', argv, sys.prefix); return 3\n"
+        "def main(argv): print('main', argv, sys.prefix); return 1\n"
+    )
+    return tmp_path
+
+
+def _enter(checkout: Path, *door: str) -> subprocess.CompletedProcess[str]:
+    """Go through a door with an interpreter that sees no installed package."""
+    return subprocess.run(
+        [sys.executable, "-S", *door, "--idea", "a b"],
+        cwd=checkout,
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+DOORS = [("launch", 3, ["launch_scientist.py"]), ("main", 1, ["-m", "ai_scientist"])]
+
+
+@pytest.mark.parametrize(("function", "exit_code", "door"), DOORS)
+def test_doors_hand_over_to_the_built_environment(
+    checkout: Path, function: str, exit_code: int, door: list[str]
+) -> None:
+    """Under any Python both doors go on in .venv, with the same arguments and exit code."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], check=True)
+    (checkout / ".venv" / "requirements.lock").touch()
+    done = _enter(checkout, *door)
+    assert (done.returncode, done.stderr) == (exit_code, "")
+    assert done.stdout == f"{function} ['--idea', 'a b'] {checkout / '.venv'}\n"
+
+
+@pytest.mark.parametrize(("function", "exit_code", "door"), DOORS)
+def test_doors_say_what_builds_the_environment(
+    checkout: Path, function: str, exit_code: int, door: list[str]
+) -> None:
+    """Without an environment, or with an unfinished one, they say so in two lines and exit 2."""
+    (checkout / ".venv").mkdir()
+    done = _enter(checkout, *door)
+    assert (done.returncode, done.stdout) == (2, "")
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert hint == "hint: make demo"

@@ -2,8 +2,8 @@
 
 A run is `python experiment.py --out_dir=run_N`. The environment says the rest:
 
-    AI_SCIENTIST_PROFILE     which of the script's PROFILES to use
-    AI_SCIENTIST_SEED        the one number all randomness comes from
+    AI_SCIENTIST_PROFILE     which of the script's PROFILES to use; small when absent
+    AI_SCIENTIST_SEED        the one number all randomness comes from; 0 when absent
     AI_SCIENTIST_OVERRIDES   JSON object, configuration key -> value, for control arms
 
 The configuration is resolved as defaults <- profile <- overrides. It writes only in its out_dir:
@@ -45,10 +45,10 @@ def read_request(
     parser = argparse.ArgumentParser(description="Run the experiment once.")
     parser.add_argument("--out_dir", type=Path, default=Path("run_0"))
     out_dir = parser.parse_args().out_dir
-    profile = os.environ.get("AI_SCIENTIST_PROFILE", default_profile)
+    profile = os.environ.get("AI_SCIENTIST_PROFILE") or default_profile
     if profile not in profiles:
         _stop(f"AI_SCIENTIST_PROFILE is {profile!r}; this script has {', '.join(profiles)}")
-    seed = os.environ.get("AI_SCIENTIST_SEED", "0")
+    seed = os.environ.get("AI_SCIENTIST_SEED") or "0"
     if not seed.isdecimal():
         _stop(f"AI_SCIENTIST_SEED is {seed!r}; it must be a whole number, 0 or more")
     config = _override(defaults, profiles[profile], f"PROFILES[{profile!r}]")
