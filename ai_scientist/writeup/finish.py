@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,25 +17,22 @@ from ai_scientist.writeup.lint import (
     figures_in,
     unknown_references,
 )
-from ai_scientist.writeup.material import figures_shown
+from ai_scientist.writeup.material import Material, figures_shown
 from ai_scientist.writeup.parts import (
     BY_NAME,
     Compilation,
     Compiler,
-    Figure,
     LatexMessage,
     PaperFolder,
     PaperOutcome,
     Problem,
 )
 from ai_scientist.writeup.placing import drop_figures, placed_figures
-from ai_scientist.writeup.sections import Author
+from ai_scientist.writeup.sections import Author, dropped_appendix
 from ai_scientist.writeup.typeset import clip
 
 OVERFULL_PT = 20.0
 SECTION_FILE = re.compile(r"(?:^|/)sections/([a-z_]+)\.tex$")
-Place = Callable[[Mapping[str, str]], None]
-"""Writes all sources with the given section texts."""
 
 
 def settle_references(
@@ -62,28 +59,39 @@ def _find(author: Author, kind: str, detail: str, name: str) -> None:
 
 @dataclass(kw_only=True)
 class Press:
-    """Compiles until there is a PDF or nothing is left to repair."""
+    """Places and compiles until there is a PDF or nothing is left to repair."""
 
     author: Author
-    compile: Compiler
-    place: Place
-    latex: Path
+    material: Material
+    compile: Compiler | None
+    """None: there is no TeX here, and the sources are packed."""
     labels: Sequence[str]
     tries: dict[str, int] = field(default_factory=dict)
 
-    def print(self, texts: Mapping[str, str]) -> tuple[Compilation, dict[str, str]]:
-        """Return the last compilation and the texts it was made of."""
-        texts = dict(texts)
+    def print(self, texts: Mapping[str, str]) -> PaperOutcome:
+        """Return what came of it: a new PDF in the place of the old one, or the reason."""
+        if self.compile is None:
+            self._place(texts)
+            return pack(self.author, self.material.paper)
+        made, texts = self._compile(self.compile, dict(texts))
+        return finish(self.author, self.material, made, texts)
+
+    def _compile(
+        self, compile: Compiler, texts: dict[str, str]
+    ) -> tuple[Compilation, dict[str, str]]:
         made = Compilation(pdf=None, outcome="LaTeX was not tried.")
         for number in range(1, self.author.effort.compiles + 1):
-            self.place(texts)
+            self._place(texts)
             self.author.report(f"paper: compiling ({number})")
-            made = self.compile(self.latex, key=f"paper/compile_{number}")
+            made = compile(self.material.paper.latex, key=f"paper/compile_{number}")
             name = self._culprit(made)
             if made.pdf is not None or name is None or name in self.author.dropped:
                 break
             texts[name] = self._mend(name, texts[name], made)
         return made, texts
+
+    def _place(self, texts: Mapping[str, str]) -> None:
+        self.material.place(texts, dropped_appendix(self.author.dropped))
 
     def _culprit(self, made: Compilation) -> str | None:
         """Return the section that stopped LaTeX, or None when it was something else."""
@@ -107,7 +115,7 @@ class Press:
         return drop_references(mended, self.labels)
 
     def _line(self, name: str, line: int) -> str:
-        path = self.latex / "sections" / f"{name}.tex"
+        path = self.material.paper.latex / "sections" / f"{name}.tex"
         lines = path.read_text(encoding="utf-8").split("\n")
         return lines[line - 1] if 0 < line <= len(lines) else ""
 
@@ -142,14 +150,11 @@ def _of_message(message: LatexMessage) -> Finding:
 
 
 def finish(
-    author: Author,
-    paper: PaperFolder,
-    made: Compilation,
-    texts: Mapping[str, str],
-    figures: Sequence[Figure],
+    author: Author, material: Material, made: Compilation, texts: Mapping[str, str]
 ) -> PaperOutcome:
     """Replace the PDF by the one that was made, if any, and return what there is to say of it."""
-    own = [figure for figure in figures if not figure.by_code]
+    paper = material.paper
+    own = [figure for figure in material.figures if not figure.by_code]
     claimed = {
         name: set(re.findall(r"run_\d+", caption.replace("\\_", "_")))
         for text in texts.values()

@@ -1,92 +1,112 @@
-"""What the author is given to write from, and the files of the paper that code writes."""
+"""What one paper is made of besides its prose: figures, references, and the files code writes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
 from ai_scientist.naming import metric_names
 from ai_scientist.protocols import Render
-from ai_scientist.records import Study
+from ai_scientist.records import Finding, Study
 from ai_scientist.writeup import appendix, facts
 from ai_scientist.writeup.bibliography import Entry, read_bibliography, write_bibliography
-from ai_scientist.writeup.lint import CITATION, LABEL, figures_in
+from ai_scientist.writeup.figures import Draw, collect_figures, draw_default_figures
+from ai_scientist.writeup.lint import CITATION, LABEL, Known, figures_in
 from ai_scientist.writeup.parts import PARTS, Figure, Numbers, PaperFolder
-from ai_scientist.writeup.placing import float_of
+from ai_scientist.writeup.placing import float_of, write_sources
 
 LABELED = tuple(part.name for part in PARTS if part.name not in {"title", "abstract"})
 
 
-def read_references(paper: PaperFolder) -> tuple[dict[str, Entry], list[str]]:
-    """Return what the person's and the template's bibliographies hold, and what is unreadable."""
-    own = [paper.references] if paper.references else []
-    shipped = (
-        [paper.template / n for n in ("references.bib", "template.tex")] if paper.template else []
-    )
-    return read_bibliography([*own, *shipped])
+@dataclass(kw_only=True)
+class Material:
+    """Everything a paper may show or refer to, gathered before the first section is written."""
 
+    study: Study
+    paper: PaperFolder
+    notes: str
+    numbers: Numbers
+    figures: list[Figure] = field(default_factory=list)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
-def author_material(
-    study: Study,
-    render: Render,
-    *,
-    notes: str,
-    figures: Sequence[Figure],
-    entries: Mapping[str, Entry],
-) -> str:
-    """Return the system message of every call: the rules, and all that may be spoken of."""
-    tables = [label for label in labels_of(fixed_files(study), ()) if label.startswith("tab:")]
-    return render(
-        "writeup/system.j2",
-        idea=study.idea,
-        runs=list(study.runs.values()),
-        names=list(metric_names(facts.paths_of(study)).values()),
-        table=facts.results_text(study),
-        verdicts=facts.verdicts_text(study),
-        notes=notes,
-        figures=figures,
-        references=[entries[key] for key in sorted(entries)],
-        tables=tables,
-        parts=[part for part in PARTS if part.name in LABELED],
-    )
+    def collect(self, figures: Sequence[Path], draw: Draw | None) -> None:
+        """Take in the given pictures, the default figures and the bibliographies on disk."""
+        self.figures, self.findings = collect_figures(figures)
+        if draw is not None:
+            drawn, missing = draw_default_figures(self.study, draw, self.paper.figures)
+            self.figures += drawn
+            self.findings += missing
+        files = [self.paper.references] if self.paper.references else []
+        if self.paper.template:
+            files += [self.paper.template / "references.bib", self.paper.template / "template.tex"]
+        self.entries, broken = read_bibliography(files)
+        self.findings += [
+            Finding(kind="unknown_citation", detail=f"an unreadable entry: {what}")
+            for what in broken
+        ]
 
+    def describe(self, render: Render) -> str:
+        """Return the system message of every call: the rules, and all that may be spoken of."""
+        return render(
+            "writeup/system.j2",
+            idea=self.study.idea,
+            runs=list(self.study.runs.values()),
+            names=list(metric_names(facts.paths_of(self.study)).values()),
+            table=facts.results_text(self.study),
+            verdicts=facts.verdicts_text(self.study),
+            notes=self.notes,
+            figures=self.figures,
+            references=[self.entries[key] for key in sorted(self.entries)],
+            tables=[label for label in self.labels() if label.startswith("tab:")],
+            parts=[part for part in PARTS if part.name in LABELED],
+        )
 
-def fixed_files(study: Study) -> dict[str, str]:
-    """Return the files that depend on the study alone: path under latex/ -> content."""
-    provenance = facts.provenance_of(study)
-    return {
-        "author.tex": facts.author_line(provenance),
-        "disclosure.tex": facts.disclosure(study, provenance),
-        "verdicts.tex": facts.verdicts_box(study),
-        "tables/results.tex": facts.results_table(study),
-        "appendix.tex": appendix.appendix(study),
-    }
+    @property
+    def known(self) -> Known:
+        """What a section may cite and show."""
+        return Known(
+            citations=frozenset(self.entries), figures=[figure.name for figure in self.figures]
+        )
 
+    def labels(self, texts: Iterable[str] = ()) -> list[str]:
+        """Return every label that code or one of `texts` gives."""
+        written = [n for text in (*self.fixed.values(), *texts) for n in LABEL.findall(text)]
+        sections = [f"sec:{name}" for name in LABELED]
+        return [*sections, *written, *(figure.label for figure in self.figures)]
 
-def labels_of(files: Mapping[str, str], figures: Sequence[Figure]) -> list[str]:
-    """Return every label that code gives."""
-    written = [label for text in files.values() for label in LABEL.findall(text)]
-    sections = [f"sec:{name}" for name in LABELED]
-    return [*sections, *written, *(figure.label for figure in figures)]
+    @cached_property
+    def fixed(self) -> dict[str, str]:
+        """Files that depend on the study alone: path under latex/ -> content."""
+        provenance = facts.provenance_of(self.study)
+        return {
+            "author.tex": facts.author_line(provenance),
+            "disclosure.tex": facts.disclosure(self.study, provenance),
+            "verdicts.tex": facts.verdicts_box(self.study),
+            "tables/results.tex": facts.results_table(self.study),
+            "appendix.tex": appendix.appendix(self.study),
+        }
 
+    def place(self, texts: Mapping[str, str], dropped: str = "") -> None:
+        """Write all sources anew; `dropped` goes to the end of the appendix."""
+        files = {**self.fixed, **self._bound(texts)}
+        files["appendix.tex"] += dropped
+        write_sources(self.paper, sections=texts, generated=files, figures=self.figures)
 
-def bound_files(
-    texts: Mapping[str, str],
-    *,
-    numbers: Numbers,
-    figures: Sequence[Figure],
-    entries: Mapping[str, Entry],
-) -> dict[str, str]:
-    """Return the files that depend on the sections: numbers, bibliography, default figures."""
-    shown = figures_shown(texts)
-    left = [figure for figure in figures if figure.by_code and figure.name not in shown]
-    lists = [keys for text in texts.values() for keys in CITATION.findall(text)]
-    cited = {key.strip() for keys in lists for key in keys.split(",")}
-    return {
-        "results.tex": numbers.definitions(list(texts.values())),
-        "references.bib": write_bibliography(entries, cited),
-        "references.tex": "\\bibliography{references}\n" if cited & set(entries) else "",
-        "figures.tex": "".join(float_of(figure, figure.caption) for figure in left),
-    }
+    def _bound(self, texts: Mapping[str, str]) -> dict[str, str]:
+        """Return the files that depend on the sections: numbers, bibliography, figures left."""
+        shown = figures_shown(texts)
+        left = [figure for figure in self.figures if figure.by_code and figure.name not in shown]
+        lists = [keys for text in texts.values() for keys in CITATION.findall(text)]
+        cited = {key.strip() for keys in lists for key in keys.split(",")} & set(self.entries)
+        return {
+            "results.tex": self.numbers.definitions(list(texts.values())),
+            "references.bib": write_bibliography(self.entries, cited),
+            "references.tex": "\\bibliography{references}\n" if cited else "",
+            "figures.tex": "".join(float_of(figure, figure.caption) for figure in left),
+        }
 
 
 def figures_shown(texts: Mapping[str, str]) -> set[str]:

@@ -155,25 +155,22 @@ def fill_template(text: str) -> str:
     text = FILECONTENTS.sub("", text)
     text = re.sub(r"\\begin\{(figure\*?)\}.*?\\end\{\1\}", "", text, flags=re.DOTALL)
     for part in PARTS:
-        inserted = rf"\input{{sections/{part.name}}}"
-        if part.name == "title":
-            inserted += r"\unskip"
-        elif part.name == "results":
-            inserted = (
-                "\\input{verdicts}\n\\input{tables/results}\n" + inserted + "\n\\input{figures}"
-            )
-        elif part.name not in {"abstract"}:
-            inserted = rf"\label{{sec:{part.name}}}" + inserted
-        if part.name == "results":
-            inserted = "\\label{sec:results}\n" + inserted
-        text = text.replace(part.placeholder, inserted)
+        text = text.replace(part.placeholder, _inserted(part.name))
     text = re.sub(r"\\bibliography\s*\{[^{}]*\}", r"\\input{references}", text)
-    text = text.replace(
-        r"\begin{document}", "\\input{needs}\n\\input{results}\n\\begin{document}", 1
-    )
-    if r"\maketitle" in text:
-        text = text.replace(r"\maketitle", "\\maketitle\n\\input{disclosure}", 1)
-    else:
-        text = text.replace(r"\begin{document}", "\\begin{document}\n\\input{disclosure}", 1)
-    ending = "\\clearpage\n\\appendix\n\\input{appendix}\n\\end{document}"
-    return text.replace(r"\end{document}", ending, 1)
+    begin, end = r"\begin{document}", r"\end{document}"
+    after = r"\maketitle" if r"\maketitle" in text else begin
+    text = text.replace(after, after + "\n\\input{disclosure}", 1)
+    text = text.replace(begin, "\\input{needs}\n\\input{results}\n" + begin, 1)
+    return text.replace(end, "\\clearpage\n\\appendix\n\\input{appendix}\n" + end, 1)
+
+
+def _inserted(name: str) -> str:
+    section = rf"\input{{sections/{name}}}"
+    if name == "title":
+        return section + r"\unskip"
+    if name == "abstract":
+        return section
+    label = rf"\label{{sec:{name}}}" + "\n"
+    if name == "results":
+        return label + "\\input{verdicts}\n\\input{tables/results}\n\\input{figures}\n" + section
+    return label + section
