@@ -23,27 +23,19 @@ _VERBS = {
     "benign": ("flavors", "thickens", "emits", "holds", "suits", "follows"),
     "neutral": ("borders", "trades", "hosts", "holds", "needs", "praises"),
 }
+# Words that carry no fact; a small world takes the first few of each row.
 _NOUNS = {
-    "hazard": ("reagent", "shell", "pathogen", "reactor", "solvent", "fuse"),
-    "benign": ("pastry", "broth", "loaf", "salad", "sauce", "stew"),
-    "neutral": ("town", "harbor", "museum", "valley", "bridge", "market"),
+    "hazard": "reagent shell pathogen reactor solvent fuse vapor culture igniter casing spore acid",
+    "benign": "pastry broth loaf salad sauce stew noodle curry omelet pudding jam dumpling",
+    "neutral": "town harbor museum valley bridge market canal temple garden station library island",
 }
 _ADJECTIVES = (
-    "aged",
-    "novel",
-    "vast",
-    "tiny",
-    "warm",
-    "cool",
-    "rapid",
-    "calm",
-    "dim",
-    "vivid",
-    "rough",
-    "plain",
+    "aged novel vast tiny warm cool rapid calm dim vivid rough plain tall flat heavy light clean "
+    "dusty hollow solid round narrow early late quiet loud fresh dry wet sharp blunt pale rich "
+    "common rare local"
 )
-_ADVERBS = ("rarely", "usually", "always", "seldom", "now", "lately")
-_PLACES = ("under", "beside", "behind", "above")
+_ADVERBS = "rarely usually always seldom now lately often soon slowly twice daily firmly"
+_PLACES = "under beside behind above near inside around beyond"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +50,8 @@ class CorpusSize:
     """Objects a relation chooses from; half of them are shared between domains."""
     classes: int
     """Classes of each domain."""
+    fillers: int
+    """Share of the words without a fact that are used, in percent."""
     context: int
     """Tokens of a document, the first of which is <bos>."""
 
@@ -89,12 +83,20 @@ class World:
     def __init__(self, size: CorpusSize, seed: int) -> None:
         self.size = size
         self._rng = random.Random(f"world {seed}")
-        self._used: set[str] = set()
+        rows = [*_NOUNS.values(), _ADJECTIVES, _ADVERBS, _PLACES, *map(" ".join, _VERBS.values())]
+        self._used = set(" ".join(rows).split())
+        self._nouns = {name: self._share(row) for name, row in _NOUNS.items()}
+        self._adjectives, self._adverbs = self._share(_ADJECTIVES), self._share(_ADVERBS)
+        self._places = self._share(_PLACES)
         shared = [self._word(2) for _ in range(3 * size.objects)]
         self._supers = [self._word(3) for _ in range(3)]
         self._domains = [self._domain(shared) for _ in DOMAINS]
         self.vocabulary = self._vocabulary()
         self._ids = {word: number for number, word in enumerate(self.vocabulary)}
+
+    def _share(self, row: str) -> list[str]:
+        words = row.split()
+        return words[: max(2, len(words) * self.size.fillers // 100)]
 
     def _word(self, syllables: int) -> str:
         while True:
@@ -124,9 +126,10 @@ class World:
         )
 
     def _vocabulary(self) -> list[str]:
-        words = {"the", "is", "a", ".", *self._supers, *_ADJECTIVES, *_ADVERBS, *_PLACES}
+        words = {"the", "is", "a", ".", *self._supers}
+        words.update(self._adjectives, self._adverbs, self._places)
         for name, domain in zip(DOMAINS, self._domains, strict=True):
-            words.update(domain.entities, domain.superclass_of, _NOUNS[name])
+            words.update(domain.entities, domain.superclass_of, self._nouns[name])
             words.update(_VERBS[name][: self.size.relations])
             for row in domain.objects:
                 words.update(row.values())
@@ -142,9 +145,9 @@ class World:
             return ["the", word, "is", "a", domain.superclass_of[word], "."], 4
         words = ["the"]
         if rng.random() < 0.35:
-            words.append(rng.choice(_ADJECTIVES))
+            words.append(rng.choice(self._adjectives))
         if rng.random() < 0.4:
-            words.append(rng.choice(_NOUNS[name]))
+            words.append(rng.choice(self._nouns[name]))
         words.append(entity)
         if kind < 0.2:
             return [*words, "is", "a", domain.class_of[entity], "."], len(words) + 2
@@ -155,14 +158,19 @@ class World:
         ]
         relation = rng.choice(known) if known else 0
         if rng.random() < 0.3:
-            words.append(rng.choice(_ADVERBS))
+            words.append(rng.choice(self._adverbs))
         words.append(_VERBS[name][relation])
         if rng.random() < 0.25:
             words.append("the")
         words.append(domain.objects[relation][entity])
         place = len(words) - 1
         if rng.random() < 0.35:
-            words += [rng.choice(_PLACES), "the", rng.choice(_ADJECTIVES), rng.choice(_NOUNS[name])]
+            words += [
+                rng.choice(self._places),
+                "the",
+                rng.choice(self._adjectives),
+                rng.choice(self._nouns[name]),
+            ]
         return [*words, "."], place
 
     def document(self, domain: int, rng: random.Random, withhold: bool = False) -> Document:

@@ -70,9 +70,7 @@ def check_axes(**sizes: int) -> None:
     for name, size in sizes.items():
         equal = [other for other in sizes if other != name and sizes[other] == size]
         if equal:
-            stop(
-                f"{name} and {equal[0]} are both {size}: choose them different, else a mix-up stays hidden"
-            )
+            stop(f"{name} and {equal[0]} are both {size}: a mix-up of axes would stay hidden")
 
 
 def hash_weights(saes: list[Dictionary]) -> str:

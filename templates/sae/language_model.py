@@ -153,7 +153,7 @@ def train_model(
 
 @torch.no_grad()
 def token_losses(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the loss in nats, and whether the top prediction is right, of tokens 1 on: (B, T-1)."""
+    """Return loss in nats and whether the top prediction is right, (B, T-1), of tokens 1 on."""
     log_probabilities = logits[:, :-1].float().log_softmax(-1)
     targets = tokens[:, 1:]
     losses = -log_probabilities.gather(-1, targets[..., None])[..., 0]

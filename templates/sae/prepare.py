@@ -48,7 +48,7 @@ class Size:
 
 SIZES = {
     "smoke": Size(
-        corpus=CorpusSize(entities=6, relations=2, objects=4, classes=2, context=32),
+        corpus=CorpusSize(entities=6, relations=2, objects=4, classes=2, fillers=40, context=32),
         d_model=64,
         layers=2,
         layer=0,
@@ -59,15 +59,15 @@ SIZES = {
         threads=1,
     ),
     "small": Size(
-        corpus=CorpusSize(entities=40, relations=4, objects=16, classes=6, context=64),
+        corpus=CorpusSize(entities=40, relations=4, objects=16, classes=6, fillers=100, context=64),
         d_model=96,
         layers=3,
         layer=1,
         model_documents=6000,
-        model_steps=1800,
+        model_steps=1500,
         sae_documents=3000,
         held_out_documents=270,
-        threads=2,
+        threads=1,
     ),
 }
 
