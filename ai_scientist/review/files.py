@@ -1,0 +1,235 @@
+"""The only door to the disk for the review: nothing outside the runs folder can be read through it.
+
+    Shelf(root).folder("2026…_idea")            -> one run folder, a direct child of root
+    Shelf.file(folder, "run_1/stdout.log")      -> a regular file inside it, links resolved first
+
+Hidden names (.git, .lock, .staging), links that lead outside, devices and pipes are refused with the
+same words as a missing file, so that nothing can be learned by asking.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ai_scientist.errors import InputError
+
+PICTURES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".svg": "image/svg+xml",
+}
+MAX_TEXT_BYTES = 400_000
+MAX_LINE_CHARACTERS = 2_000
+WINDOW_LINES = 300
+MARKS = ("idea.json", "run_0", "run_1", "notes.txt", "report.json", "events.jsonl")
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A folder of run folders; `only` narrows it to one of them."""
+
+    root: Path
+    only: str | None = None
+
+    def names(self) -> list[str]:
+        """Return the names of the run folders, newest first."""
+        if self.only:
+            return [self.only]
+        try:
+            with os.scandir(self.root) as entries:
+                found = [
+                    entry.name
+                    for entry in entries
+                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+                ]
+        except OSError:
+            return []
+        return sorted((name for name in found if is_run_folder(self.root / name)), reverse=True)
+
+    def folder(self, name: str) -> Path:
+        """Return the run folder `name`. Raises InputError when there is none."""
+        plain = name and "/" not in name and "\0" not in name and not name.startswith(".")
+        path = self.root / name
+        if not plain or (self.only and name != self.only):
+            raise missing(name)
+        if path.is_symlink() or not path.is_dir():
+            raise missing(name)
+        return path
+
+    def file(self, folder: Path, relative: str) -> Path:
+        """Return a regular file inside `folder`. Raises InputError for anything else."""
+        parts = PurePosixPath(relative).parts
+        hidden = any(part.startswith(".") for part in parts)
+        if not parts or "\0" in relative or relative.startswith("/") or hidden:
+            raise missing(relative)
+        try:
+            path = (folder / relative).resolve(strict=True)
+        except (OSError, RuntimeError):
+            raise missing(relative) from None
+        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+            raise missing(relative)
+        return path
+
+
+def missing(name: str) -> InputError:
+    """Return the one answer for all that may not be read or is not there."""
+    return InputError(
+        f"there is no `{name[:200]}` here", hint="open it from the list of ideas or of files"
+    )
+
+
+def open_shelf(path: Path) -> Shelf:
+    """Return the shelf at `path`: a folder of run folders, or a single run folder.
+
+    Raises InputError for the person when it is no folder.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path} is no folder", hint="name the folder of runs with --runs-dir")
+    path = path.resolve()
+    return Shelf(path.parent, path.name) if is_run_folder(path) else Shelf(path)
+
+
+def is_run_folder(path: Path) -> bool:
+    """Tell whether `path` looks like a run folder, ours or another system's."""
+    return any((path / mark).exists() for mark in MARKS)
+
+
+# --- reading what may be huge, binary or hostile -------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of a file, shortened when it is very long."""
+
+    number: int
+    text: str
+    hidden: int = 0
+    """Characters that are left out of `text`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A piece of a text file."""
+
+    lines: tuple[Line, ...]
+    first: int
+    total: int
+    size: int
+    binary: bool = False
+    hits: tuple[int, ...] = ()
+    """Line numbers where the search found something, the first 200."""
+    skipped: int = 0
+    """Lines left out after the first part, where head and tail are shown."""
+
+
+def read_window(
+    path: Path, *, around: int | None = None, query: str = "", size: int = WINDOW_LINES
+) -> Window:
+    """Return the lines around a line number, or the first hit of `query`, or the end of the file.
+
+    Memory stays small whatever the file's size: it is mapped, and only the window is decoded.
+    """
+    length = path.stat().st_size
+    if length == 0:
+        return Window(lines=(), first=1, total=0, size=0)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if b"\0" in data[:8192]:
+            return Window(lines=(), first=1, total=0, size=length, binary=True)
+        total = count_lines(data)
+        hits = find_lines(data, query) if query else ()
+        if around is None:
+            around = hits[0] if hits else total
+        first = max(1, min(around - size // 2, total - size + 1))
+        lines = tuple(lines_from(data, first, size))
+    return Window(lines=lines, first=first, total=total, size=length, hits=hits)
+
+
+def read_ends(path: Path, head: int = 80, tail: int = 120) -> Window:
+    """Return the first and last lines of a file."""
+    whole = read_window(path, around=1, size=head)
+    if whole.binary or whole.total <= head:
+        return whole
+    tail = min(tail, whole.total - head)
+    end = read_window(path, around=whole.total, size=tail)
+    return Window(
+        lines=whole.lines + end.lines,
+        first=1,
+        total=whole.total,
+        size=whole.size,
+        skipped=whole.total - head - tail,
+    )
+
+
+def read_text(path: Path, limit: int = MAX_TEXT_BYTES) -> str:
+    """Return the text of a small file; of a larger one its beginning. Never raises."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError:
+        return ""
+    if b"\0" in data[:8192]:
+        return f"(binary file, {len(data)} bytes or more)"
+    text = data[:limit].decode("utf-8", errors="replace")
+    return text + ("\n(… cut here: the file is longer)" if len(data) > limit else "")
+
+
+def count_lines(data: mmap.mmap) -> int:
+    """Return the number of lines, a last one without newline included."""
+    total, step = 0, 1 << 20
+    for start in range(0, len(data), step):
+        total += data[start : start + step].count(b"\n")
+    return total + (data[len(data) - 1 :] != b"\n")
+
+
+def find_lines(data: mmap.mmap, query: str, most: int = 200) -> tuple[int, ...]:
+    """Return the numbers of lines that hold `query`, ignoring the case of ASCII letters."""
+    pattern = re.compile(re.escape(query[:200].encode()), re.IGNORECASE)
+    numbers: list[int] = []
+    position, line = 0, 1
+    for found in pattern.finditer(data):
+        line += data[position : found.start()].count(b"\n")
+        position = found.start()
+        if not numbers or numbers[-1] != line:
+            numbers.append(line)
+        if len(numbers) >= most:
+            break
+    return tuple(numbers)
+
+
+def lines_from(data: mmap.mmap, first: int, count: int) -> Iterator[Line]:
+    """Yield `count` lines from line number `first` on."""
+    start = offset_of_line(data, first)
+    for number in range(first, first + count):
+        if start >= len(data):
+            return
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
+        kept = data[start : min(end, start + 4 * MAX_LINE_CHARACTERS)].decode(errors="replace")
+        text = kept[:MAX_LINE_CHARACTERS].rstrip("\r")
+        yield Line(number=number, text=text, hidden=max(0, end - start - len(text.encode())))
+        start = end + 1
+
+
+def offset_of_line(data: mmap.mmap, number: int) -> int:
+    """Return the byte at which line `number` begins."""
+    seen, step, start = 1, 1 << 20, 0
+    while seen < number and start < len(data):
+        block = data[start : start + step]
+        newlines = block.count(b"\n")
+        if seen + newlines < number:
+            seen += newlines
+            start += len(block)
+            continue
+        place = -1
+        for _ in range(number - seen):
+            place = block.index(b"\n", place + 1)
+        return start + place + 1
+    return start
