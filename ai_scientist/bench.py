@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from ai_scientist.environments import environment_for
+from ai_scientist.environments import Environment, environment_for
 from ai_scientist.errors import SetupError
 from ai_scientist.laboratory import Bench, run_environment, tail_of_logs
 from ai_scientist.protocols import Executor
@@ -16,6 +16,17 @@ from ai_scientist.templates import profile_of
 from ai_scientist.workspace import LEFT_IN_TEMPLATE
 
 PREPARE_TIMEOUT_S = 4 * 3600.0
+NAMED_PACKAGES = (
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "torch",
+    "transformers",
+    "transformer-lens",
+    "sae-bench",
+    "sae-lens",
+    "matplotlib",
+)
 
 
 def make_bench(
@@ -42,7 +53,7 @@ def make_bench(
         profile=profile,
         python=environment.python,
         readable=(environment.folder,),
-        versions=environment.packages,
+        versions=chosen_versions(environment),
         lock_sha256=environment.lock_sha256,
     )
     if template.prepare is None:
@@ -53,6 +64,13 @@ def make_bench(
         for needed in {one.name: one for one in (*rehearsal, profile)}.values()
     }
     return Bench(**{**bench.__dict__, "data": data})
+
+
+def chosen_versions(environment: Environment) -> dict[str, str]:
+    """Return the versions that a run's capsule names; the lock's hash stands for all others."""
+    installed = dict(line.split("==", 1) for line in environment.packages if "==" in line)
+    named = {name: installed[name] for name in NAMED_PACKAGES if name in installed}
+    return {"python": environment.python_version, **named, "lock": environment.lock_sha256[:16]}
 
 
 def prepare_data(

@@ -88,8 +88,8 @@ def launch_parser() -> Parser:
     """Return the parser of launch_scientist.py."""
     parser = Parser(
         prog="launch_scientist.py",
-        description="Take an idea, let a language model edit the template's experiment, run it up "
-        "to ten times, and write notes, plots and a paper in which every number is tied to its run.",
+        description="Take an idea, let a model edit the template's experiment, run it up "
+        "to ten times, and write notes, plots and a paper with every number tied to its run.",
         epilog="Without --model and without a key, replies recorded for the shipped ideas are "
         "replayed; everything else is made now.",
     )

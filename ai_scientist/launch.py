@@ -295,11 +295,13 @@ def staff_at(
     report: Callable[[str], None],
 ) -> Staff:
     """Return everything that works at one bench on one idea."""
+    from ai_scientist.authorship import Author
     from ai_scientist.coder import AiderCoder
     from ai_scientist.laboratory import Laboratory
     from ai_scientist.plots import Draughtsman
     from ai_scientist.scientist import Staff
     from ai_scientist.workbench import FolderWorkbench
+    from ai_scientist.writeup.parts import Effort
 
     folder, settings = assignment.folder, assignment.settings
     laboratory = Laboratory(
@@ -329,7 +331,17 @@ def staff_at(
         ),
         draughtsman=Draughtsman(folder, executor=executor, journal=journal, bench=bench),
         render=render,
-        write_paper=lambda experiments: {},
+        author=Author(
+            folder=folder,
+            journal=journal,
+            executor=executor,
+            bench=bench,
+            model=model,
+            render=render,
+            literature=None,
+            effort=Effort(drafts=1 if settings.model.startswith("recorded") else 2, search=False),
+            report=report,
+        ),
         spent=lambda: asdict(model.spent),
         report=report,
     )

@@ -94,7 +94,7 @@ def run_experiments(
             reminders=system,
         )
         if progress.uninterpreted is not None and edit.status is not EditStatus.NOT_APPLIED:
-            workbench.interpret(progress.uninterpreted, edit.prose)
+            workbench.interpret(progress.uninterpreted, TITLE_LINE.sub("", edit.prose).strip())
             progress.uninterpreted = None
         if edit.status is EditStatus.FINISHED and len(progress.runs) > 1:
             stop = Stop.COMPLETED

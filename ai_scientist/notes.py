@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ai_scientist.records import Idea, MetricSpec, Run, Scalar, Template
-from ai_scientist.statistics import compare
-from ai_scientist.tables import format_number
+from ai_scientist.records import Idea, MetricSpec, Results, Run, Scalar, Template
+from ai_scientist.statistics import Comparison, compare
+from ai_scientist.tables import format_number, format_with_error
 from ai_scientist.workspace import run_number
 
 END_OF_FACTS = "[end of facts]"
@@ -67,7 +67,6 @@ def facts(run: Run, baseline: Run, specs: Mapping[str, MetricSpec]) -> str:
         for check in run.checks
         if check.verdict in ("finding", "not decidable")
     ]
-    lines += _arm_lines(run, specs)
     lines += metric_rows(run, baseline, specs)
     lines += [f"Not run: {name}: {reason}" for name, reason in sorted(run.results.not_run.items())]
     return "\n".join([*lines, END_OF_FACTS])
@@ -80,14 +79,29 @@ def metric_rows(
     paths = shown_metrics(run, specs)
     rows = []
     for path in paths[:limit]:
-        value = f"{path} = {format_number(run.results.metrics[path], run.results.stderr.get(path))}"
-        if run.name != baseline.name and path in baseline.results.metrics:
-            comparison = compare(baseline.results, run.results, path, spec=_spec(path, specs))
-            value += f" ({comparison.describe()} than run_0)"
-        rows.append(value)
+        error = run.results.stderr.get(path)
+        row = f"{path} = {format_with_error(run.results.metrics[path], error)}"
+        spec = specs.get(path.split("/")[-1]) or MetricSpec(name=path)
+        if run.name != baseline.name and path in baseline.results.metrics and not spec.volatile:
+            row += (
+                f"; {describe_comparison(compare(baseline.results, run.results, path, spec=spec))}"
+            )
+        rows.append(row)
     if len(paths) > limit:
         rows.append(f"… and {len(paths) - limit} more metrics in {run.name}/final_info.json")
     return rows
+
+
+def describe_comparison(seen: Comparison) -> str:
+    """Write a comparison with what it rests on: seeds, standard error, detectable effect."""
+    parts = [seen.describe("run_0")]
+    if seen.standard_error is not None:
+        pairing = "paired seeds" if seen.paired else "seeds"
+        parts.append(f"{seen.n} {pairing}, SE {format_number(seen.standard_error)}")
+    if seen.minimum_detectable_effect is not None:
+        smallest = format_number(seen.minimum_detectable_effect)
+        parts.append(f"detectable from {smallest}")
+    return ", ".join([*parts, *([seen.multiplicity] if seen.multiplicity else [])])
 
 
 def shown_metrics(run: Run, specs: Mapping[str, MetricSpec]) -> list[str]:
@@ -153,21 +167,23 @@ def _configuration_lines(against: str, moved: Mapping[str, tuple[Scalar, Scalar]
     return [f"Configuration against {against}: " + "; ".join(shown[:MAX_CONFIGURATION_ROWS] + more)]
 
 
-def _arm_lines(run: Run, specs: Mapping[str, MetricSpec]) -> list[str]:
+def arm_lines(arms: Mapping[str, Results], specs: Mapping[str, MetricSpec]) -> list[str]:
+    """Return one line per control arm with the metrics that the template describes."""
     lines = []
-    for arm, results in run.arms.items():
-        named = [path for path in results.metrics if path.split("/")[-1] in specs][:6]
+    for arm, results in arms.items():
+        described = [path for path in results.metrics if _is_compared(path, specs)]
         values = [
-            f"{p.split('/')[-1]} = {format_number(results.metrics[p], results.stderr.get(p))}"
-            for p in named
+            f"{path.split('/')[-1]} = "
+            f"{format_with_error(results.metrics[path], results.stderr.get(path))}"
+            for path in (described or list(results.metrics))[:MAX_TABLE_METRICS]
         ]
         lines.append(f"Control arm {arm}: {'; '.join(values)}")
     return lines
 
 
-def _spec(path: str, specs: Mapping[str, MetricSpec]) -> MetricSpec:
-    name = path.rsplit("/", maxsplit=1)[-1]
-    return specs.get(name) or MetricSpec(name=name)
+def _is_compared(path: str, specs: Mapping[str, MetricSpec]) -> bool:
+    spec = specs.get(path.rsplit("/", maxsplit=1)[-1])
+    return spec is not None and not spec.volatile
 
 
 def _one_line(text: str) -> str:

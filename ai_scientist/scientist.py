@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ai_scientist.claims import check_notes
+from ai_scientist.authorship import Author
+from ai_scientist.confirmation import Confirmation
 from ai_scientist.errors import BudgetSpent, ModelError, ReplyError, ScientistError, Waiting
-from ai_scientist.hypotheses import digest, hypothesis_to_json, judge, parse_hypotheses
+from ai_scientist.hypotheses import digest, judge, parse_hypotheses
 from ai_scientist.journal import write_json
 from ai_scientist.laboratory import Laboratory
 from ai_scientist.loop import run_experiments
+from ai_scientist.notes import best_run
 from ai_scientist.plots import Draughtsman, draw_plots
 from ai_scientist.protocols import Coder, Journal, Model, Render
 from ai_scientist.records import (
@@ -30,10 +32,10 @@ from ai_scientist.records import (
     Json,
     Message,
     Run,
+    Study,
     Template,
 )
 from ai_scientist.settings import Settings
-from ai_scientist.study import read_study
 from ai_scientist.workbench import FolderWorkbench
 from ai_scientist.workspace import RunFolder
 
@@ -55,8 +57,7 @@ class Staff:
     workbench: FolderWorkbench
     draughtsman: Draughtsman
     render: Render
-    write_paper: Callable[[Experiments], Json]
-    """Drafts and compiles the paper; {"pdf", "findings"}."""
+    author: Author
     spent: Callable[[], Json]
     """Money, tokens and calls so far."""
     report: Callable[[str], None]
@@ -71,8 +72,8 @@ def research(staff: Staff, start: Code) -> Json:
     began = time.monotonic()
     report: Json = {"stop": "unfinished", "idea": staff.idea.name}
     try:
-        experiments = experiment(staff, start)
-        report |= conclude(staff, experiments)
+        experiments, hypotheses = experiment(staff, start)
+        report |= conclude(staff, experiments, hypotheses)
     except BudgetSpent as error:
         report |= {"stop": "budget spent", "reason": error.message}
         raise
@@ -88,7 +89,7 @@ def research(staff: Staff, start: Code) -> Json:
     return report
 
 
-def experiment(staff: Staff, start: Code) -> Experiments:
+def experiment(staff: Staff, start: Code) -> tuple[Experiments, tuple[Hypothesis, ...]]:
     """Measure the baseline, plan, fix the hypotheses, and run the loop to its end."""
     seeds = tuple(range(staff.settings.baseline_seeds))
     baseline = staff.workbench.measure_baseline(start, seeds)
@@ -98,7 +99,7 @@ def experiment(staff: Staff, start: Code) -> Experiments:
             hint=f"`python -m ai_scientist template check templates/{staff.template.name}`",
         )
     plan = ask(staff, "plan", "plan", "experiment/plan.j2", code=start.files["experiment.py"])
-    fix_hypotheses(staff, plan, baseline)
+    hypotheses = fix_hypotheses(staff, plan, baseline)
     experiments = run_experiments(
         staff.idea,
         plan=plan,
@@ -116,19 +117,25 @@ def experiment(staff: Staff, start: Code) -> Experiments:
         step = f"{last.name}/interpret"
         prose = ask(staff, "interpret", step, "experiment/interpret.j2", run=last)
         staff.workbench.interpret(last, prose)
-    return experiments
+    return experiments, hypotheses
 
 
-def conclude(staff: Staff, experiments: Experiments) -> Json:
+def conclude(staff: Staff, experiments: Experiments, hypotheses: Sequence[Hypothesis]) -> Json:
     """Judge the hypotheses, draw, and write the paper; without a valid run, only report."""
     outcome: Json = {"stop": str(experiments.stop)}
     if not experiments.succeeded:
         reason = experiments.attempts[-1].reason if experiments.attempts else "nothing was tried"
         return outcome | {"reason": f"no valid run: {reason}", "pdf": None}
-    outcome["hypotheses"] = judge_hypotheses(staff)
+    runs = confirm(staff, experiments)
+    study = describe_study(staff, experiments, hypotheses)
+    judgements = judge(replace(study, runs=runs))
+    for one in judgements:
+        staff.report(f"hypothesis on {one.hypothesis.metric}: {one.verdict}: {one.reason}")
+    outcome["hypotheses"] = [asdict(one) for one in judgements]
     outcome["plots"] = draw(staff, experiments)
     if staff.settings.writeup:
-        outcome["paper"] = staff.write_paper(experiments)
+        study = replace(study, judgements=judgements)
+        outcome["paper"] = staff.author.write(study, outcome["plots"]["pictures"])
     return outcome
 
 
@@ -162,7 +169,7 @@ def fix_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothesis, 
     def perform() -> Json:
         content = {
             "sha256": digest(hypotheses),
-            "hypotheses": [hypothesis_to_json(one) for one in hypotheses],
+            "hypotheses": [asdict(one) for one in hypotheses],
         }
         write_json(staff.folder.path / "hypotheses.json", content)
         commit = staff.folder.commit(
@@ -194,14 +201,38 @@ def propose_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothes
     return ()
 
 
-def judge_hypotheses(staff: Staff) -> Json:
-    """Let our code judge every hypothesis from the stored results."""
-    study = read_study(staff.folder.path)
-    verdicts = [asdict(one) for one in judge(study)]
-    for verdict in verdicts:
-        name = verdict["hypothesis"]["metric"]
-        staff.report(f"hypothesis on {name}: {verdict['verdict']}: {verdict['reason']}")
-    return {"verdicts": verdicts, "problems": [asdict(one) for one in check_notes(study)]}
+def confirm(staff: Staff, experiments: Experiments) -> Mapping[str, Run]:
+    """Run the best run's control arms, and with --confirm-best all of it on fresh seeds."""
+    name = best_run(experiments.runs, staff.template)
+    runs = dict(experiments.runs)
+    if name == "run_0":
+        return runs
+    confirmation = Confirmation(staff.workbench, staff.laboratory, staff.journal)
+    controls = staff.idea.controls
+    for control in controls:
+        staff.report(f"{name}: control arm `{control.name}` follows")
+    runs[name] = confirmation.run_controls(runs[name], controls)
+    if staff.settings.confirm_best:
+        baseline = runs["run_0"]
+        runs |= confirmation.confirm(runs[name], baseline, controls, staff.settings.confirm_best)
+    return runs
+
+
+def describe_study(
+    staff: Staff, experiments: Experiments, hypotheses: Sequence[Hypothesis]
+) -> Study:
+    """Return all that was done, as whoever judges, writes or shows takes it."""
+    return Study(
+        folder=staff.folder.path,
+        idea=staff.idea,
+        runs=dict(staff.workbench.runs),
+        attempts=experiments.attempts,
+        hypotheses=tuple(hypotheses),
+        settings=staff.settings.to_json(),
+        metrics=staff.template.metrics,
+        primary_metric=staff.template.primary_metric,
+        stop=str(experiments.stop),
+    )
 
 
 def draw(staff: Staff, experiments: Experiments) -> Json:

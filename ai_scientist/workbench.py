@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from ai_scientist.changes import unified_diff
-from ai_scientist.claims import Evidence, expand_notes
+from ai_scientist.claims.evidence import Evidence
+from ai_scientist.claims.expand import expand_notes
 from ai_scientist.gates import MAIN_FILE, Gates, check_comparable, check_identical
 from ai_scientist.hardware import describe_hardware
 from ai_scientist.journal import write_atomically, write_json
