@@ -17,7 +17,6 @@ import contextlib
 import ctypes
 import json
 import os
-import platform
 import resource
 import stat
 import struct
@@ -163,7 +162,8 @@ NEWEST = 463
 COMMON = {
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428,
     "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
-    "pidfd_open": 434, "clone3": 435, "openat2": 437, "pidfd_getfd": 438, "mount_setattr": 442, "fchmodat2": 452,
+    "pidfd_open": 434, "clone3": 435, "openat2": 437, "pidfd_getfd": 438, "mount_setattr": 442,
+    "fchmodat2": 452,
 }  # fmt: skip
 NUMBERS: dict[str, tuple[int, dict[str, int]]] = {
     "x86_64": (0xC000003E, COMMON | {
@@ -266,10 +266,10 @@ def seccomp_rules(cage: Cage, abi: int) -> dict[str, list[Instruction]]:
 
 def apply_seccomp(cage: Cage, abi: int) -> None:
     """Install the filter; calls that no rule names are allowed."""
-    architecture, numbers = NUMBERS[platform.machine()]
+    architecture, numbers = NUMBERS[os.uname().machine]
     program: list[Instruction] = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), answer(KILL)]
     program.append((LOAD, 0, 0, 0))
-    if platform.machine() == "x86_64":  # the x32 calls are numbered from here
+    if os.uname().machine == "x86_64":  # the x32 calls are numbered from here
         program += [(AT_LEAST, 0, 1, 0x40000000), answer(DENY)]
     program += [(AT_LEAST, 0, 1, NEWEST), answer(ABSENT)]
     for name, decision in seccomp_rules(cage, abi).items():
@@ -298,7 +298,7 @@ def lock_up(cage: Cage) -> None:
     if cage["landlock"] != "off" and (cage["landlock"] == "must" or landlock_abi() > 0):
         tcp = cage["sockets"] == "internet"
         abi = apply_landlock(cage["readable"], cage["writable"], tcp=tcp)
-    if platform.machine() in NUMBERS or cage["landlock"] == "must":
+    if os.uname().machine in NUMBERS or cage["landlock"] == "must":
         apply_seccomp(cage, abi)
 
 

@@ -93,7 +93,7 @@ def harvest(out: Path, limits: CollectionLimits) -> Iterator[tuple[Path, str, st
             continue
         for each in names:
             seen += 1
-            if seen > 20 * limits.files:
+            if seen > 20 * limits.files + 1000:
                 yield folder, below, "too many entries; the rest is left out"
                 return
             name = f"{below}/{each}" if below else each

@@ -23,7 +23,6 @@ import os
 import resource
 import select
 import signal
-import socket
 import sys
 import threading
 import time
@@ -221,7 +220,7 @@ class Watch:
             "started_at": self.started_at,
             "sandbox_tier": self.job["tier"],
             "gpus": self.job["gpus"],
-            "host": socket.gethostname(),
+            "host": os.uname().nodename,
             "reason": detail,
         }
 

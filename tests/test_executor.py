@@ -1,0 +1,385 @@
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ai_scientist.errors import InputError, SetupError
+from ai_scientist.executors import LocalExecutor
+from ai_scientist.leftovers import CollectionLimits, collect, remove_tree
+from ai_scientist.processes import marked
+from ai_scientist.protocols import Sandbox
+from ai_scientist.records import ExitCause, RunLimits, RunRequest
+from ai_scientist.sandbox import mark_of
+from ai_scientist.sandbox_choice import available_tiers
+from tests.hostile.suite import left_over
+
+PROJECT = Path(__file__).resolve().parent.parent
+TIERS = available_tiers(Path(tempfile.gettempdir()))
+BY_TIER = pytest.mark.parametrize("sandbox", TIERS, ids=lambda sandbox: sandbox.tier)
+FREE = TIERS[-1]
+"""The tier with the fewest fences: the executor may not lean on any."""
+
+LEAVES_A_DAEMON = """
+import os, subprocess, sys, time
+command = [sys.executable, "-c", "import time; time.sleep(60)", sys.argv[1]]
+if os.fork() == 0:
+    os.setsid()
+    subprocess.Popen(command, env={}, start_new_session=True)
+    os._exit(0)
+print("started", flush=True)
+time.sleep(60)
+"""
+
+
+def request_for(staging: Path, code: str, *arguments: str, output_mb: float = 16.0) -> RunRequest:
+    """A request that runs a few lines."""
+    source = staging / "source"
+    source.mkdir(parents=True, exist_ok=True)
+    (source / "experiment.py").write_text(textwrap.dedent(code))
+    return RunRequest(
+        key="run_1/execution_1",
+        staging=staging,
+        out_name="run_1",
+        command=(sys.executable, "experiment.py", *arguments),
+        environment={},
+        readable=(),
+        limits=RunLimits(timeout_s=30, memory_gb=1, disk_gb=1, output_mb=output_mb),
+    )
+
+
+def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+    """Wait until `condition` says yes."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return bool(condition())
+
+
+# --- one run --------------------------------------------------------------------------------------
+
+
+@BY_TIER
+def test_a_run_is_observed(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Output, status, time, memory, tier and host are what was seen from outside."""
+    code = """
+        import sys
+        kept = bytearray(80_000_000)
+        open("run_1/final_info.json", "w").write("{}")
+        print("out"); print("err", file=sys.stderr); sys.exit(3)
+    """
+    done = LocalExecutor(sandbox).run(request_for(tmp_path, code))
+    assert (done.cause, done.returncode, done.sandbox_tier) == (ExitCause.CRASH, 3, sandbox.tier)
+    assert (done.stdout.read_text(), done.stderr.read_text()) == ("out\n", "err\n")
+    assert (tmp_path / "source" / "run_1" / "final_info.json").is_file()
+    assert 0.08 < done.peak_memory_gb < 0.3
+    assert 0 < done.seconds < 5
+    stored = json.loads((tmp_path / "outcome.json").read_text())
+    assert (stored["key"], stored["cause"], stored["host"]) == (done.key, "crash", done.host)
+
+
+@BY_TIER
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [
+        (signal.SIGKILL, ExitCause.KILLED),
+        (signal.SIGTERM, ExitCause.KILLED),
+        (signal.SIGSEGV, ExitCause.CRASH),
+        (signal.SIGABRT, ExitCause.CRASH),
+        (signal.SIGXFSZ, ExitCause.DISK),
+    ],
+)
+def test_signals_have_causes(
+    sandbox: Sandbox, number: signal.Signals, cause: ExitCause, tmp_path: Path
+) -> None:
+    """A fault of its own is a crash; a signal that somebody sends is `killed`."""
+    code = f"""
+        import os, signal
+        signal.signal({number.value}, signal.SIG_DFL) if {number.value} != 9 else None
+        os.kill(os.getpid(), {number.value})
+    """
+    done = LocalExecutor(sandbox).run(request_for(tmp_path, code))
+    assert (done.cause, number.name in done.reason or cause is ExitCause.DISK) == (cause, True)
+
+
+def test_a_finished_run_is_not_made_again(tmp_path: Path) -> None:
+    """The outcome of a key that is there is returned; another key, or a torn file, runs."""
+    request = request_for(tmp_path, "import time; print(time.time_ns())")
+    executor = LocalExecutor(FREE)
+    first = executor.run(request)
+    printed = first.stdout.read_text()
+    assert LocalExecutor(FREE).run(request) == first
+    assert first.stdout.read_text() == printed
+    executor.run(replace(request, key="run_1/execution_2"))
+    assert first.stdout.read_text() != printed
+    (tmp_path / "outcome.json").write_text('{"key": "run_1/execution_2", "cau')
+    assert executor.run(request).cause is ExitCause.EXIT
+
+
+def test_what_an_earlier_run_left_is_cleared(tmp_path: Path) -> None:
+    """A run begins with an empty folder and without the last one's logs."""
+    request = request_for(tmp_path, "import os; print(os.listdir('run_1'))")
+    (tmp_path / "source/run_1/deep").mkdir(parents=True)
+    (tmp_path / "source/run_1/deep/old.json").write_text("{}")
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "stderr.log").write_text("old")
+    done = LocalExecutor(FREE).run(request)
+    assert (done.stdout.read_text(), done.stderr.read_text()) == ("[]\n", "")
+
+
+def test_bad_requests_are_refused(tmp_path: Path) -> None:
+    """A run writes below source/ only: no `..`, no absolute name, no link in the way."""
+    request = request_for(tmp_path / "staging", "")
+    executor = LocalExecutor(FREE)
+    for name in ("../out", "/etc", "a/../../b", "", "a//b", "./a"):
+        with pytest.raises(InputError, match="not a folder below source/"):
+            executor.run(replace(request, out_name=name))
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/file").write_text("x")
+    (tmp_path / "staging/source/run_1").symlink_to(tmp_path / "precious")
+    with pytest.raises(InputError, match="a link stands"):
+        executor.run(request)
+    assert (tmp_path / "precious/file").is_file()
+    with pytest.raises(SetupError, match="needs 2 GPUs and 0"):
+        executor.run(replace(request, gpus=2))
+
+
+def test_the_overhead_is_small(tmp_path: Path) -> None:
+    """Supervisor, sandbox and clean-up cost less than 0.15 s of work beside the process itself.
+
+    Measured as processor time, so that a busy machine does not decide.
+    """
+    request = request_for(tmp_path, "pass")
+    executor = LocalExecutor(TIERS[0])
+    costs = []
+    for number in range(5):
+        before = processor_time()
+        executor.run(replace(request, key=f"run_1/execution_{number}"))
+        between = processor_time()
+        subprocess.run([sys.executable, "-c", "pass"], check=True)
+        costs.append((between - before) - (processor_time() - between))
+    assert min(costs) < 0.15, costs
+
+
+def processor_time() -> float:
+    """Seconds of processor time of this process and of all it has waited for."""
+    return sum(os.times()[:4])
+
+
+# --- output ---------------------------------------------------------------------------------------
+
+
+def test_100_mb_of_output_neither_block_nor_fill_anything(tmp_path: Path) -> None:
+    """Up to ten times the cap a run goes on; the log keeps head and tail and says what is gone."""
+    code = """
+        import os, sys
+        os.write(1, b"the head\\n")
+        for _ in range(1000):
+            os.write(1, b"x" * 99_999 + b"\\n")
+        os.write(1, b"the tail\\n"); os.write(2, b"and an error\\n")
+    """
+    done = LocalExecutor(FREE).run(request_for(tmp_path, code, output_mb=16))
+    assert done.cause is ExitCause.EXIT
+    assert 16e6 <= done.stdout.stat().st_size < 16.1e6
+    text = done.stdout.read_text()
+    assert text.startswith("the head\n")
+    assert text.endswith("the tail\n")
+    assert "84,000,018 bytes cut out here" in text
+    assert done.stderr.read_text() == "and an error\n"
+
+
+# --- deaths ---------------------------------------------------------------------------------------
+
+LAUNCHER = """
+import pickle, sys
+sys.path.insert(0, sys.argv[1])
+from ai_scientist.executors import LocalExecutor
+sandbox, request = pickle.load(sys.stdin.buffer)
+try:
+    LocalExecutor(sandbox).run(request)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def launch(sandbox: Sandbox, request: RunRequest) -> subprocess.Popen[bytes]:
+    """Start a launcher of its own that runs `request`; return once the experiment runs."""
+    import pickle
+
+    command = [sys.executable, "-c", LAUNCHER, str(PROJECT)]
+    launcher = subprocess.Popen(command, stdin=subprocess.PIPE)
+    assert launcher.stdin is not None
+    launcher.stdin.write(pickle.dumps((sandbox, request)))
+    launcher.stdin.close()
+    log = request.staging / "stdout.log"
+    assert eventually(lambda: log.is_file() and "started" in log.read_text())
+    return launcher
+
+
+@BY_TIER
+def test_nothing_outlives_a_launcher_killed_with_9(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Kill -9 of the launcher ends the tree, daemons included; the key runs again afterwards."""
+    token = secrets.token_hex(8)
+    launcher = launch(sandbox, request_for(tmp_path, LEAVES_A_DAEMON, token))
+    assert left_over(token, tmp_path)
+    launcher.kill()
+    launcher.wait()
+    assert eventually(lambda: not left_over(token, tmp_path)), left_over(token, tmp_path)
+    assert not (tmp_path / "outcome.json").exists()
+    again = LocalExecutor(sandbox).run(request_for(tmp_path, "print('again')"))
+    assert (again.cause, again.stdout.read_text()) == (ExitCause.EXIT, "again\n")
+
+
+@BY_TIER
+@pytest.mark.parametrize("victim", ["supervisor", "guard"])
+def test_nothing_outlives_a_supervisor_killed_with_9(
+    sandbox: Sandbox, victim: str, tmp_path: Path
+) -> None:
+    """Kill -9 of either process that watches ends the tree, and the run is reported as killed."""
+    token = secrets.token_hex(8)
+    request = request_for(tmp_path, LEAVES_A_DAEMON, token)
+    seen: list[object] = []
+    thread = threading.Thread(target=lambda: seen.append(LocalExecutor(sandbox).run(request)))
+    thread.start()
+    log = tmp_path / "stdout.log"
+    assert eventually(lambda: log.is_file() and "started" in log.read_text())
+    watchers = [pid for pid in marked(mark_of(tmp_path)) if b"supervisor" in command_of(pid)]
+    os.kill(max(watchers) if victim == "supervisor" else min(watchers), signal.SIGKILL)
+    thread.join(10)
+    (done,) = seen
+    assert getattr(done, "cause", None) is ExitCause.KILLED
+    assert "the supervisor ended without an outcome" in getattr(done, "reason", "")
+    assert eventually(lambda: not left_over(token, tmp_path)), left_over(token, tmp_path)
+
+
+def command_of(pid: int) -> bytes:
+    """The command line of a process, empty once it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@BY_TIER
+def test_ctrl_c_ends_the_tree_and_is_passed_on(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A KeyboardInterrupt in the launcher leaves nobody behind and is not swallowed."""
+    token = secrets.token_hex(8)
+    launcher = launch(sandbox, request_for(tmp_path, LEAVES_A_DAEMON, token))
+    started = time.monotonic()
+    launcher.send_signal(signal.SIGINT)
+    assert launcher.wait(10) == 130
+    assert time.monotonic() - started < 2
+    assert left_over(token, tmp_path) == []
+
+
+def test_cancel_ends_every_run_at_once(tmp_path: Path) -> None:
+    """`cancel` from another thread returns CANCELLED, which does not count as finished."""
+    token = secrets.token_hex(8)
+    executor = LocalExecutor(TIERS[0])
+    request = request_for(tmp_path, LEAVES_A_DAEMON, token)
+    log = tmp_path / "stdout.log"
+
+    def stop() -> None:
+        eventually(lambda: log.is_file() and "started" in log.read_text())
+        executor.cancel()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    done = executor.run(request)
+    thread.join()
+    assert (done.cause, done.returncode) == (ExitCause.CANCELLED, None)
+    assert done.seconds < 10
+    assert left_over(token, tmp_path) == []
+    again = executor.run(request_for(tmp_path, "print('again')"))
+    assert again.cause is ExitCause.EXIT
+
+
+# --- what is left on disk -------------------------------------------------------------------------
+
+
+def test_only_plain_files_are_taken(tmp_path: Path) -> None:
+    """Links, pipes, hard links, giants, git's files and odd names stay where they are."""
+    out = tmp_path / "staging/source/run_1"
+    (out / "seed_0").mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    (out / "final_info.json").write_text("{}")
+    (out / "seed_0/final_info.json").write_text("{}")
+    (out / "locked").mkdir()
+    (out / "locked/inside.txt").write_text("x")
+    (out / "locked").chmod(0)
+    (out / "link").symlink_to(tmp_path / "secret")
+    (out / "folder_link").symlink_to(tmp_path)
+    os.mkfifo(out / "pipe")
+    os.link(tmp_path / "secret", out / "hard")
+    (out / "two\nlines").write_text("x")
+    (out / "\u202egnp.exe").write_text("x")
+    (out / ".gitattributes").write_text("x")
+    with (out / "sparse").open("wb") as file:
+        file.truncate(3_000_000_000_000)
+    deep = out
+    for _ in range(20):
+        deep = deep / "d"
+        deep.mkdir()
+    taken = collect(tmp_path / "staging", "run_1", tmp_path / "run_1")
+    names = sorted(
+        str(path.relative_to(tmp_path / "run_1"))
+        for path in (tmp_path / "run_1").rglob("*")
+        if path.is_file() or path.is_symlink()
+    )
+    assert names == ["final_info.json", "locked/inside.txt", "seed_0/final_info.json"]
+    assert taken.files == 3
+    assert len(taken.left_out) == 9, taken.left_out
+    assert "'link': a link" in taken.left_out
+    assert "'two\\nlines': name" in taken.left_out
+    assert "'sparse': too much for one run" in taken.left_out
+    assert (tmp_path / "secret").read_text() == "secret"
+
+
+def test_collecting_twice_takes_the_rest(tmp_path: Path) -> None:
+    """A launcher killed while it collects can collect again, and nothing is lost."""
+    out = tmp_path / "staging/source/run_1"
+    out.mkdir(parents=True)
+    (out / "a.json").write_text("a")
+    partial = tmp_path / "run_1.partial"
+    partial.mkdir()
+    (partial / "b.json").write_text("b")
+    collect(tmp_path / "staging", "run_1", tmp_path / "run_1")
+    assert sorted(path.name for path in (tmp_path / "run_1").iterdir()) == ["a.json", "b.json"]
+    (out / "c.json").write_text("c")
+    collect(tmp_path / "staging", "run_1", tmp_path / "run_1")
+    assert (tmp_path / "run_1/c.json").is_file()
+    limits = CollectionLimits(files=0)
+    (out / "d.json").write_text("d")
+    taken = collect(tmp_path / "staging", "run_1", tmp_path / "run_1", limits=limits)
+    assert taken.left_out == ("'d.json': too much for one run",)
+
+
+def test_a_tree_of_any_depth_is_removed(tmp_path: Path) -> None:
+    """Folders too deep for a path, or closed, are removed; what links point at is not."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").write_text("x")
+    top = tmp_path / "top"
+    top.mkdir()
+    (top / "link").symlink_to(kept)
+    script = "import os\nfor _ in range(1500):\n    os.mkdir('d' * 20); os.chdir('d' * 20)\n"
+    subprocess.run([sys.executable, "-c", script], cwd=top, check=True)
+    (top / "closed").mkdir(mode=0)
+    remove_tree(top)
+    remove_tree(tmp_path / "link_to_nothing")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept"]
+    assert (kept / "file").is_file()
