@@ -26,7 +26,7 @@ SELECTIVITY = "unlearning evaluation/mean_log_selectivity"
 PATHS = {
     SELECTIVITY: (2.32, 0.18),
     "core evaluation/fvu": (0.029, 0.002),
-    "core evaluation/l0": (8.0, 0.0001),
+    "core evaluation/l0": (8.0, 0.05),
     "core evaluation/dead_share": (0.104, 0.012),
     "training results for layer 1/final_loss": (214.41, 3.0),
     "core evaluation/ce_recovered": (0.981, 0.003),

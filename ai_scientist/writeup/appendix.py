@@ -7,10 +7,13 @@ from typing import Any
 
 from ai_scientist.naming import metric_names
 from ai_scientist.records import Attempt, Run, Scalar, Study
+from ai_scientist.statistics import compare
 from ai_scientist.writeup.facts import (
+    cell,
     comparison_note,
     key_metrics,
     paths_of,
+    rows_of,
     show,
     spec_of,
     verdicts_table,
@@ -19,6 +22,7 @@ from ai_scientist.writeup.typeset import breakable, clip, column, escape, long_t
 
 SECRET = ("key", "token", "secret", "password")
 MAX_CONFIGURATION_ROWS = 40
+MAX_COMPARED = 3
 
 
 def appendix(study: Study) -> str:
@@ -43,19 +47,6 @@ def appendix(study: Study) -> str:
     )
 
 
-LABELS = (
-    "app:record",
-    "app:settings",
-    "app:runs",
-    "app:attempts",
-    "app:verdicts",
-    "app:noise",
-    "app:configuration",
-    "app:findings",
-    "app:replay",
-)
-
-
 def _settings(study: Study) -> str:
     rows = [
         [breakable(name), breakable(clip(str(value), 200))]
@@ -69,7 +60,7 @@ def _settings(study: Study) -> str:
         [breakable(f"{k} version"), breakable(clip(str(v), 80))] for k, v in run.versions.items()
     ]
     return long_table(
-        column(0.38) + column(0.55),
+        column(0.40) + column(0.60),
         ["Setting", "Value"],
         rows,
         caption="Settings of this idea and the machine of its baseline.",
@@ -100,7 +91,7 @@ def _runs(study: Study) -> str:
         ]
         for run in study.runs.values()
     ]
-    widths = (0.08, 0.28, 0.12, 0.08, 0.08, 0.08, 0.16)
+    widths = (0.08, 0.28, 0.15, 0.10, 0.08, 0.08, 0.22)
     return long_table(
         "".join(column(width) for width in widths),
         ["Run", "What it was", "Commit", "Seeds", "s", "GPU h", "Remarks"],
@@ -135,7 +126,7 @@ def _attempts(study: Study) -> str:
     if not attempts:
         return text
     return text + long_table(
-        "".join(column(width) for width in (0.16, 0.13, 0.09, 0.40, 0.07, 0.07)),
+        "".join(column(width) for width in (0.15, 0.13, 0.10, 0.44, 0.08, 0.10)),
         ["Step", "Kind", "Gate", "Reason", "s", "Cost"],
         [_attempt_row(attempt) for attempt in attempts],
         caption="Every attempt that led to no valid run, in order.",
@@ -158,32 +149,47 @@ def _attempt_row(attempt: Attempt) -> list[str]:
 def _verdicts(study: Study) -> str:
     if not study.judgements:
         return "No hypothesis was fixed before the runs.\n"
-    return verdicts_table(study, [column(width) for width in (0.24, 0.07, 0.13, 0.07, 0.40)])
+    return verdicts_table(study, [column(width) for width in (0.26, 0.09, 0.14, 0.09, 0.42)])
 
 
 def _noise(study: Study) -> str:
-    base = next(iter(study.runs.values()))
-    names = metric_names(paths_of(study))
-    rows = []
-    for path in key_metrics(study):
-        values, spec = base.results.seeds.get(path, ()), spec_of(study, path)
-        spread = base.results.stderr.get(path)
-        rows.append(
-            [
-                breakable(names[path]),
-                escape(show(base.results.metrics.get(path))),
-                escape(show(spread)) if spread is not None else r"\emph{not measured}",
-                str(max(len(values), 1)),
-                escape(show(spec.noise)) if spec and spec.noise is not None else "",
-            ]
-        )
-    return (comparison_note(study) + "\n") + long_table(
-        "".join(column(width) for width in (0.34, 0.14, 0.16, 0.08, 0.20)),
-        ["Metric", "Baseline", "Standard error", "Seeds", "Spread the template states"],
+    rows = [row for path in key_metrics(study)[:MAX_COMPARED] for row in _compared(study, path)]
+    text = comparison_note(study) + (
+        " The interval is of the change; MDE is the smallest change that would be found in four of"
+        " five repetitions; n counts training seeds.\n"
+    )
+    return text + long_table(
+        "".join(column(width) for width in (0.22, 0.17, 0.25, 0.10, 0.16, 0.10)),
+        ["Metric", "Run", "Against the baseline", "n", r"95\% interval", "MDE"],
         rows,
-        caption="Noise of the baseline.",
+        caption="Every run and control arm against the baseline, and its noise.",
         label="tab:noise",
     )
+
+
+def _compared(study: Study, path: str) -> list[list[str]]:
+    """Return a row for each run and arm that measured `path`."""
+    base = next(iter(study.runs.values())).results
+    name, spec = metric_names(paths_of(study))[path], spec_of(study, path)
+    rows = []
+    for run, arm, results in rows_of(study):
+        if results is base or path not in results.metrics or path not in base.metrics:
+            continue
+        seen = compare(base, results, path, spec=spec)
+        low, high = seen.interval or (None, None)
+        between = f"{show(low)} to {show(high)}" if seen.interval else "not known"
+        least = seen.minimum_detectable_effect
+        rows.append(
+            [
+                breakable(name),
+                breakable(f"{run} {arm}".strip()),
+                escape(seen.describe("run_0")),
+                f"{seen.n}{' paired' if seen.paired else ''}",
+                cell(between),
+                cell(show(least)) if least is not None else "not known",
+            ]
+        )
+    return rows
 
 
 def _configuration(study: Study) -> str:
@@ -207,7 +213,7 @@ def _configuration(study: Study) -> str:
     )
     return (
         long_table(
-            "".join(column(width) for width in (0.30, 0.14, 0.36, 0.10)),
+            "".join(column(width) for width in (0.32, 0.16, 0.40, 0.12)),
             ["Configuration value", "Baseline", "Runs that differ", "Meant"],
             rows,
             caption="What moved per run. Meant: the idea names the value as one that it varies.",
@@ -231,7 +237,7 @@ def _findings(study: Study) -> str:
         for f in study.findings
     ]
     return long_table(
-        "".join(column(width) for width in (0.22, 0.16, 0.54)),
+        "".join(column(width) for width in (0.24, 0.18, 0.58)),
         ["Kind", "Where", "What"],
         rows,
         caption="What the checks of this study found.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from typing import Any
 from ai_scientist.errors import ReplyError
 from ai_scientist.naming import metric_names, resolve
 from ai_scientist.records import Judgement, MetricSpec, Results, Study, Verdict
+from ai_scientist.tables import format_with_error
 from ai_scientist.writeup.typeset import breakable, clip, escape, long_table, table
 
 MAX_COLUMNS = 5
-LABELS = ("tab:results", "tab:verdicts", "tab:attempts", "tab:runs", "tab:configuration")
 
 
 def paths_of(study: Study) -> list[str]:
@@ -54,20 +53,8 @@ def rows_of(study: Study) -> Iterator[tuple[str, str, Results]]:
 
 
 def show(value: float | None, stderr: float | None = None) -> str:
-    """Return a value as plain text with four significant digits, its standard error beside it."""
-    if value is None or not math.isfinite(value):
-        return "not run"
-    if value == 0 or 1e-4 <= abs(value) < 1e6:
-        digits = 3 if value == 0 else max(0, 3 - math.floor(math.log10(abs(value))))
-        text = f"{value:.{digits}f}" if value else "0"
-        if stderr and math.isfinite(stderr):
-            return (
-                f"{text} ± {stderr:.{digits}f}"
-                if stderr >= 10**-digits
-                else f"{text} ± {stderr:.1g}"
-            )
-        return text
-    return f"{value:.3e}"
+    """Return a value as plain text, with its standard error where there is one."""
+    return "not run" if value is None else format_with_error(value, stderr)
 
 
 def cell(text: str) -> str:

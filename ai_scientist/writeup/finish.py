@@ -122,11 +122,10 @@ class Press:
 
 def judge_pdf(made: Compilation) -> list[Finding]:
     """Return what a reader of the PDF must know of its form."""
+    if made.pdf is None:  # the warnings of a first pass that was cut short say nothing
+        where = f"latex/{made.error.file}" if made.error and made.error.file else ""
+        return [Finding(kind="latex", detail=made.outcome, where=where)]
     findings = [_of_message(message) for message in made.messages if _matters(message)]
-    if made.pdf is None:
-        where = made.error.file if made.error else ""
-        findings.insert(0, Finding(kind="latex", detail=made.outcome, where=where))
-        return findings
     if "??" in made.text:
         line = next(line for line in made.text.splitlines() if "??" in line)
         detail = f"an unresolved reference is in the PDF: {clip(line, 120)}"

@@ -99,7 +99,7 @@ def float_of(figure: Figure, caption: str) -> str:
     runs = ", ".join(escape(run) for run in figure.runs)
     by = f" Runs shown: {runs}." if runs and not figure.by_code else ""
     return rf"""
-\begin{{figure}}[htbp]
+\begin{{figure}}[!htb]
 \centering
 \includegraphics[width=0.86\linewidth,height=0.36\textheight,keepaspectratio]{{figures/{safe_name(figure)}}}
 \caption{{{caption}{by}}}\label{{{figure.label}}}

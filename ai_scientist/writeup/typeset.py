@@ -96,7 +96,7 @@ def escape(text: object) -> str:
 
 def breakable(text: object) -> str:
     """Return `text` escaped, with places to break a long name, path or hash."""
-    parts = re.split(r"([/_.,:=\-]|(?<=[a-z])(?=[A-Z]))", clean(str(text)))
+    parts = re.split(r"([/_:=\-]|[.,](?!\d)|(?<=[a-z])(?=[A-Z]))", clean(str(text)))
     out = []
     for part in parts:
         if part in {"/", "_", ".", ",", ":", "=", "-"}:
@@ -136,7 +136,7 @@ def table(
     """Return a float table of LaTeX cells, scaled down when it is wider than the text."""
     body = "\n".join("  " + " & ".join(row) + r" \\" for row in rows)
     under = f"\n\\par\\smallskip{{\\footnotesize {note}}}" if note else ""
-    return rf"""\begin{{table}}[htbp]
+    return rf"""\begin{{table}}[!htbp]
 \centering\small
 \caption{{{caption}}}\label{{{label}}}
 \begin{{adjustbox}}{{max width=\linewidth}}
