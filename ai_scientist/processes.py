@@ -185,12 +185,24 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+def is_watcher(pid: int) -> bool:
+    """Tell whether a process is a guard or a supervisor, by its command line."""
+    with contextlib.suppress(OSError):
+        return b"ai_scientist.supervisor" in read(f"/proc/{pid}/cmdline")
+    return False
+
+
 def kill_marked(mark: str) -> list[int]:
-    """Kill until no process carries `mark`; return those that could not be killed."""
-    deadline = time.monotonic() + GONE_S
-    while (left := marked(mark)) and time.monotonic() < deadline:
+    """Kill until no process carries `mark`; return those that could not be killed.
+
+    A watcher that still lives is asked to end first: it alone knows descendants without a mark.
+    """
+    asked_until = time.monotonic() + GONE_S
+    while (left := marked(mark)) and time.monotonic() < asked_until + GONE_S:
+        patient = time.monotonic() < asked_until
         for pid in left:
+            number = signal.SIGTERM if patient and is_watcher(pid) else signal.SIGKILL
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
         time.sleep(0.005)
     return left

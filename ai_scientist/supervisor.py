@@ -283,6 +283,7 @@ def guard() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         return
     os.close(0)  # the lifeline is the supervisor's
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # who sweeps asks the supervisor
     tree = Tree()
     while child not in tree.status:
         pid, status = os.waitpid(-1, 0)
