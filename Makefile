@@ -18,7 +18,8 @@ help:
 	@echo "make setup       the agent's environment only (.venv)"
 
 .PHONY: demo
-demo: setup tex sandbox
+demo: TEMPLATES := sae
+demo: environments tex sandbox
 	$(PYTHON) launch_scientist.py --idea ratio_ranked_orthogonal_sae
 
 .PHONY: test test-fast
@@ -50,7 +51,7 @@ setup:
 	@scripts/setup-python.sh
 
 environments: setup
-	@PYTHONPATH=. $(PYTHON) scripts/build_environments.py
+	@PYTHONPATH=. $(PYTHON) scripts/build_environments.py $(TEMPLATES)
 
 tex sandbox chromium slurm:
 	@scripts/setup-$@.sh

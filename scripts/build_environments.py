@@ -1,4 +1,4 @@
-"""Build the experiment environment of every shipped template, ahead of its first use."""
+"""Build the experiment environments of the named shipped templates, or of all, ahead of use."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from ai_scientist.environments import default_cache_root, environment_for
 from ai_scientist.errors import ScientistError
 
 
-def main() -> int:
+def main(names: list[str]) -> int:
     """Build what is missing; silent when nothing is."""
     templates = Path(__file__).resolve().parent.parent / "templates"
     for lock in sorted(templates.glob("*/requirements.lock")):
+        if names and lock.parent.name not in names:
+            continue
         try:
             environment_for(lock, default_cache_root(os.environ), report=print)
         except ScientistError as error:
@@ -23,4 +25,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
