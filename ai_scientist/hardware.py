@@ -21,7 +21,8 @@ def describe_hardware() -> Mapping[str, Scalar]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
     }
-    return facts | _gpus()
+    facts.update(_gpus())
+    return facts
 
 
 def hardware_class() -> str:

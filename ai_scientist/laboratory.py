@@ -209,7 +209,7 @@ class Laboratory:
         measure_coverage: bool = False,
     ) -> RunRequest:
         python = str(self.bench.python)
-        command = (python, "experiment.py", f"--out_dir={out_name}")
+        command: tuple[str, ...] = (python, "experiment.py", f"--out_dir={out_name}")
         if measure_coverage:
             data = f"--data-file={out_name}/.coverage"
             command = (python, "-m", "coverage", "run", data, *command[1:])

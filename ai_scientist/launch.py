@@ -160,19 +160,26 @@ def complete_settings(
     settings: Settings, idea: Idea, template: Template, places: Places
 ) -> Settings:
     """Decide what was left open: the template's name, the profile, and where the recording is."""
-    model = settings.model
-    if model == "recorded":
-        recording = places.ideas / "recordings" / f"{idea.name}.jsonl"
-        if not recording.is_file():
-            have = sorted(path.stem for path in recording.parent.glob("*.jsonl"))
-            raise InputError(
-                f"there is no recording for the idea `{idea.name}`",
-                hint=f"name a model with --model, or take one of: {', '.join(have) or 'none'}",
-            )
-        model = f"recorded:{recording}"
-    profile = settings.profile or default_profile(template, recorded=model.startswith("recorded"))
+    recorded = settings.model.startswith("recorded")
+    if recorded:
+        find_recording(settings.model, idea, places)
+    profile = settings.profile or default_profile(template, recorded=recorded)
     known = settings.template or template.name
-    return replace(settings, model=model, profile=profile, template=known)
+    return replace(settings, profile=profile, template=known)
+
+
+def find_recording(model: str, idea: Idea, places: Places) -> Path:
+    """Return the recording that `recorded` (the idea's own) or `recorded:FILE` means."""
+    if model != "recorded":
+        return Path(model.removeprefix("recorded:"))
+    recording = places.ideas / "recordings" / f"{idea.name}.jsonl"
+    if recording.is_file():
+        return recording
+    have = sorted(path.stem for path in recording.parent.glob("*.jsonl"))
+    raise InputError(
+        f"there is no recording for the idea `{idea.name}`",
+        hint=f"name a model with --model, or take one of: {', '.join(have) or 'none'}",
+    )
 
 
 def default_profile(template: Template, *, recorded: bool) -> str:
@@ -255,7 +262,7 @@ def assemble(
     from ai_scientist.search_replace import warm_up
 
     settings, places = assignment.settings, assignment.places
-    with open_model(assignment.folder, settings, journal, report) as model:
+    with open_model(assignment, journal, report) as model:
         model.ping()
         render = Prompts(places.prompts)
         warming = threading.Thread(target=warm_up, daemon=True)
@@ -349,24 +356,25 @@ def staff_at(
 
 @contextmanager
 def open_model(
-    folder: RunFolder, settings: Settings, journal: FolderJournal, report: Callable[[str], None]
+    assignment: Assignment, journal: FolderJournal, report: Callable[[str], None]
 ) -> Iterator[ModelClient]:
     """Open the model client, with the recorded server behind it when replies are replayed."""
     from ai_scientist.model import ModelClient
     from ai_scientist.recorded import RecordedServer, load_recording
 
-    keys = keys_from(os.environ)
+    settings, keys = assignment.settings, keys_from(os.environ)
     with ExitStack() as stack:
         base_url = settings.base_url
-        if settings.model.startswith("recorded:"):
-            recording = load_recording(Path(settings.model.removeprefix("recorded:")))
-            base_url = stack.enter_context(RecordedServer(recording)).url
+        if settings.model.startswith("recorded"):
+            recording = find_recording(settings.model, assignment.idea, assignment.places)
+            server = RecordedServer(load_recording(recording))
+            base_url = stack.enter_context(server).url
         given = {"openai": keys.openai, "anthropic": keys.anthropic}
         yield stack.enter_context(
             ModelClient(
                 settings.model,
                 journal=journal,
-                calls=folder.calls,
+                calls=assignment.folder.calls,
                 limits=settings.limits,
                 keys={name: key for name, key in given.items() if key},
                 base_url=base_url,

@@ -59,8 +59,8 @@ class Draughtsman:
         pictures = read_pictures(staging / "source")
         if not pictures:
             return {"pictures": [], "problem": f"{script} ran, and made no PNG picture"}
-        for name, content in pictures.items():
-            write_atomically(self._folder.path / name, content)
+        for name, picture in pictures.items():
+            write_atomically(self._folder.path / name, picture)
         self._folder.write({name: text for name, text in files.items() if name == PLOT_FILE})
         commit = self._folder.commit(f"{key}: draw {len(pictures)} pictures", [*pictures, *files])
         self._folder.clear_staging(key).rmdir()

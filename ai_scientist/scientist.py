@@ -98,7 +98,15 @@ def experiment(staff: Staff, start: Code) -> tuple[Experiments, tuple[Hypothesis
             f"the untouched template fails: {baseline.reason}\n{baseline.log}",
             hint=f"`python -m ai_scientist template check templates/{staff.template.name}`",
         )
-    plan = ask(staff, "plan", "plan", "experiment/plan.j2", code=start.files["experiment.py"])
+    plan = ask(
+        staff,
+        "plan",
+        "plan",
+        "experiment/plan.j2",
+        template=staff.template,
+        limits=staff.settings.limits,
+        code=start.files["experiment.py"],
+    )
     hypotheses = fix_hypotheses(staff, plan, baseline)
     experiments = run_experiments(
         staff.idea,
@@ -141,25 +149,13 @@ def conclude(staff: Staff, experiments: Experiments, hypotheses: Sequence[Hypoth
 
 def ask(staff: Staff, purpose: str, step: str, prompt: str, **variables: Any) -> str:
     """Ask for a plain text, with the template's system prompt and the table of results."""
-    content = staff.render(
-        prompt,
-        **(
-            {"idea": staff.idea, "table": staff.workbench.table()}
-            | _extra(staff, prompt)
-            | variables
-        ),
-    )
+    shared = {"idea": staff.idea, "table": staff.workbench.table()}
+    content = staff.render(prompt, **shared, **variables)
     messages = (
         Message(role="system", content=staff.template.system),
         Message(role="user", content=content),
     )
     return staff.model.ask(purpose=purpose, step=step, messages=messages).text
-
-
-def _extra(staff: Staff, prompt: str) -> Mapping[str, Any]:
-    if prompt == "experiment/plan.j2":
-        return {"template": staff.template, "limits": staff.settings.limits}
-    return {}
 
 
 def fix_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothesis, ...]:

@@ -33,6 +33,9 @@ from ai_scientist.records import (
 from ai_scientist.result_files import results_to_final_info
 from ai_scientist.results import combine, config_diff
 from ai_scientist.study import attempt_to_json, run_from_json, run_to_json
+from ai_scientist.workspace import RunFolder
+
+MAX_TRACKED_BYTES = 20_000_000
 
 
 class FolderWorkbench:
@@ -237,7 +240,7 @@ class FolderWorkbench:
             )
             notes = ("" if first else self.folder.read("HEAD", "notes.txt")) + section
             self.folder.write({"notes.txt": notes})
-            tracked = [f"{run.name}/final_info.json", f"{run.name}/run.json", source, "notes.txt"]
+            tracked = [source, "notes.txt", *kept_in_git(self.folder, run.name)]
             return {"commit": self.folder.commit(message, tracked), "run": stored_run(run)}
 
         stored = self._journal.effect(f"{run.name}/record", perform)
@@ -275,6 +278,16 @@ class FolderWorkbench:
             old = {name: self.folder.read(runs[-1].commit, name) for name in code.files}
         parts = [unified_diff(old.get(name, ""), text, name) for name, text in code.files.items()]
         return "".join(parts) if runs else ""
+
+
+def kept_in_git(folder: RunFolder, run: str) -> list[str]:
+    """Return the files of a run that plots and readers need; logs and weights stay outside git."""
+    place = folder.run(run)
+    return [
+        f"{run}/{name}"
+        for name in ("final_info.json", "run.json", "metrics.jsonl")
+        if (place / name).is_file() and (place / name).stat().st_size <= MAX_TRACKED_BYTES
+    ]
 
 
 def execution_key(name: str, number: int, seed: int | None) -> str:

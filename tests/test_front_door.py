@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 
-SET_UP = "    request = read_request(Config(), PROFILES)\n"
+SET_UP = "    request = read_request(Config(), PROFILES)"
 RATE = "    learning_rate: float = 0.1"
 DONE = "All is measured: {{run_1 vs run_0: test_loss}}.\n\nALL_COMPLETED"
 
 
 def block(search: str, replace: str) -> str:
     """One SEARCH/REPLACE block on experiment.py."""
-    return f"experiment.py\n```python\n<<<<<<< SEARCH\n{search}\n=======\n{replace}\n>>>>>>> REPLACE\n```\n"
+    lines = ("experiment.py", "```python", "<<<<<<< SEARCH", search, "=======", replace)
+    return "\n".join([*lines, ">>>>>>> REPLACE", "```", ""])
 
 
 def change(search: str, replace: str, title: str = "a change") -> str:
@@ -32,11 +33,8 @@ def change(search: str, replace: str, title: str = "a change") -> str:
 
 def at_start(code: str) -> str:
     """An edit that runs `code` in the experiment's main, and changes what it computes."""
-    lines = "".join(f"    {line}\n" for line in code.strip().splitlines())
-    return change(
-        f"{SET_UP}    train_set, test_set",
-        f"{SET_UP}{lines}    train_set, test_set",
-    ) + block(RATE, "    learning_rate: float = 0.07")
+    lines = "".join(f"\n    {line}" for line in code.strip().splitlines())
+    return change(SET_UP, SET_UP + lines) + block(RATE, "    learning_rate: float = 0.07")
 
 
 @dataclass
@@ -138,10 +136,11 @@ def test_all_completed_first_is_no_success(launch: Launch) -> None:
 
 
 def test_a_half_applied_edit_leaves_nothing(launch: Launch) -> None:
-    """Where one block of two fits, the next reply meets the file as it was before."""
+    """Where one block of two fits and no more comes, the next step meets the file as it was."""
     half = change(RATE, "    learning_rate: float = 0.05") + block("no such line here", "x = 1")
     whole = change(RATE, "    learning_rate: float = 0.2", "a higher rate")
-    outcome = launch([("run_1/edit_1", half), ("run_1/edit_1", whole), ("run_2/edit_1", DONE)])
+    gave_up = [("run_1/edit_1", text) for text in (half, "Sorry.", "I cannot.")]
+    outcome = launch([*gave_up, ("run_1/edit_2", whole), ("run_2/edit_1", DONE)])
     assert outcome.code == 0, outcome.err
     source = (outcome.folder / "experiment.py").read_text()
     assert "learning_rate: float = 0.2" in source
@@ -152,12 +151,12 @@ def test_a_crash_and_a_missing_result_are_told_and_repaired(launch: Launch) -> N
     """A failure in the rehearsal, and a run without a result, go back to the coder in words."""
     crash = at_start('raise RuntimeError("boom at the start")')
     silent = change(
-        '    raise RuntimeError("boom at the start")\n',
-        '    if request.profile == "small":\n        raise SystemExit(0)\n',
+        '    raise RuntimeError("boom at the start")',
+        '    if request.profile == "small":\n        raise SystemExit(0)',
     )
     repair = change(
-        '    if request.profile == "small":\n        raise SystemExit(0)\n    train_set',
-        "    train_set",
+        f'{SET_UP}\n    if request.profile == "small":\n        raise SystemExit(0)',
+        SET_UP,
         "repaired",
     )
     outcome = launch([crash, silent, repair, ("run_2/edit_1", DONE)])
@@ -242,7 +241,7 @@ def test_a_hostile_experiment_harms_nothing(
 def test_a_hundred_megabytes_of_output_are_cut(launch: Launch) -> None:
     """Output is kept as head and tail; the launcher and the folder stay small."""
     flood = at_start(
-        'if request.profile == "small":\n    for number in range(1_000_000):\n        print("x" * 99)'
+        'if request.profile == "small":\n    for _ in range(1_000_000):\n        print("x" * 99)'
     )
     outcome = launch([flood, ("run_2/edit_1", DONE)])
     assert outcome.code == 0, outcome.err
