@@ -1,0 +1,86 @@
+"""Stands in for the launcher in tests of the queue: same arguments, same files, same exit codes.
+
+What it does is in its idea, under "Double": runs, seconds (each), gpus, think_s, exit, error,
+wait_at, busy_file. Each of its runs is an effect of the real journal, made under a real slot, and
+leaves a line in `trace`, so that a test sees what ran, where, when and how often.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from ai_scientist.errors import ScientistError
+from ai_scientist.journal import FolderJournal, FolderLock, write_json
+from ai_scientist.slots import SlotPool
+
+
+def main() -> int:
+    """Run the idea, or go on with it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--idea", type=Path, required=True)
+    parser.add_argument("--runs-dir", type=Path, required=True)
+    parser.add_argument("--run-dir", type=Path, required=True)
+    options, _ = parser.parse_known_args()
+    idea = json.loads(options.idea.read_text())
+    double = {"runs": 1, "seconds": 0.05, "gpus": 0, "think_s": 0.0, "exit": 0} | idea["Double"]
+    folder: Path = options.run_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "settings.json", {"limits": {"max_runs": double["runs"]}})
+    with FolderLock(folder):
+        journal = FolderJournal(folder / "events.jsonl")
+        for number in range(1, double["runs"] + 1):
+            step = f"run_{number}"
+            if double.get("wait_at") == number and not any((folder / "inbox").glob("*")):
+                (folder / "inbox").mkdir(exist_ok=True)
+                print("waiting: a person decides on the edit", file=sys.stderr)
+                return 3
+            think = {"prompt_tokens": 10, "cost_usd": 0.25}
+            journal.effect(
+                f"{step}/edit_1/call_1", lambda: [think, time.sleep(double["think_s"])][0]
+            )
+            journal.effect(f"{step}/execution_1", lambda: execute(idea["Name"], step, double))
+            journal.effect(f"{step}/record", dict)
+            if double.get("die_after") == number and not (folder / "died").exists():
+                (folder / "died").touch()
+                os.kill(os.getpid(), 9)
+        write_json(folder / "report.json", {"stop": "run limit", "reason": double.get("error", "")})
+    if double["exit"] == 2:
+        print(f"error: {double['error']}\nhint: mend it", file=sys.stderr)
+    return int(double["exit"])
+
+
+def execute(name: str, step: str, double: dict[str, object]) -> dict[str, object]:
+    """Hold a slot for as long as the idea says, and leave a line about it."""
+    pool = SlotPool(
+        Path(str(double["locks"])),
+        gpus=tuple(double.get("devices", ())),
+        cpu_slots=8,  # type: ignore
+    )
+    with pool.acquire(int(str(double["gpus"]))) as gpus:
+        began = time.time()
+        note(double, [name, step, "began", *gpus])
+        time.sleep(float(str(double["seconds"])))
+        note(double, [name, step, "ended", *gpus])
+    return {"gpu_hours": len(gpus) * (time.time() - began) / 3600, "seconds": time.time() - began}
+
+
+def note(double: dict[str, object], words: list[str]) -> None:
+    """Append one line, whole."""
+    trace = os.open(str(double["trace"]), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(trace, (json.dumps([time.time(), os.getpid(), *words]) + "\n").encode())
+    os.close(trace)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except ScientistError as problem:
+        print(f"error: {problem.message}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,424 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ai_scientist.errors import FolderBusy, InputError, SetupError
+from ai_scientist.leases import LeaseLost, look_at_lease, take_lease, this_process
+from ai_scientist.queue.entries import QueueState
+from ai_scientist.queue.progress import status
+from ai_scientist.queue.store import Queue
+from tests.queue_batches import PROJECT, BatchPlace, idea_content, make_idea, wait_until
+
+DONE = QueueState.DONE
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> BatchPlace:
+    """Folders for a batch."""
+    return BatchPlace(tmp_path)
+
+
+# --- what is stored ------------------------------------------------------------------------------
+
+
+def test_entries_are_found_again(tmp_path: Path) -> None:
+    """What was added is there for another process, in order of priority, then of adding."""
+    queue = Queue(tmp_path)
+    queue.add([make_idea("first"), make_idea("second")], options=["--max-cost-usd", "5"])
+    queue.add([make_idea("urgent")], priority=9, after=["first"])
+    items = Queue(tmp_path).items()
+    assert [item.id for item in items] == ["urgent", "first", "second"]
+    assert items[0].entry.after == ("first",)
+    assert items[1].state.options == ("--max-cost-usd", "5")
+    assert {item.state.state for item in items} == {QueueState.QUEUED}
+    queue.prioritise("second", 20)
+    assert [item.id for item in queue.items()][0] == "second"
+
+
+def test_what_is_there_is_not_added_again(tmp_path: Path) -> None:
+    """An idea word for word the same keeps its entry; --again gives it a second one."""
+    queue = Queue(tmp_path)
+    assert queue.add([make_idea("one")])[0].new
+    answer = queue.add([make_idea("one")])[0]
+    assert (answer.entry, answer.new) == ("one", False)
+    assert queue.add([make_idea("one")], again=True)[0].entry == "one.2"
+
+
+def test_near_identical_ideas_are_refused(tmp_path: Path) -> None:
+    """The same name with other words, or nearly the same words, is refused unless forced."""
+    queue = Queue(tmp_path)
+    content = idea_content("one")
+    queue.add([make_idea("one"), make_idea("other")])
+    renamed = {**content, "Name": "two", "Title": "Another " + content["Title"]}
+    changed = {**idea_content("unlike"), "Name": "one"}
+    from ai_scientist.ideas import parse_idea
+
+    near, same = queue.add([parse_idea(renamed, ""), parse_idea(changed, "")])
+    assert near.entry is None
+    assert "nearly the words of `one`" in near.problem
+    assert same.entry is None
+    assert "of this name" in same.problem
+    forced = queue.add([parse_idea(renamed, ""), parse_idea(changed, "")], force=True)
+    assert [one.entry for one in forced] == ["two", "one.2"]
+
+
+def test_unknown_names_are_said(tmp_path: Path) -> None:
+    """A name that is not in the queue is answered with near ones; so is one to wait for."""
+    queue = Queue(tmp_path)
+    queue.add([make_idea("ratio_ranked")])
+    with pytest.raises(InputError, match="no idea `ratio_rankd`") as caught:
+        queue.cancel("ratio_rankd")
+    assert "ratio_ranked" in caught.value.hint
+    with pytest.raises(InputError, match="no idea `nobody`"):
+        queue.add([make_idea("late")], after=["nobody"])
+
+
+def test_a_damaged_entry_stops_nobody(tmp_path: Path) -> None:
+    """An entry whose state cannot be read is shown as failed, with its file; others are not."""
+    queue = Queue(tmp_path)
+    queue.add([make_idea("good"), make_idea("bad")])
+    (queue.folder / "bad" / "state.json").write_text("{torn")
+    states = {item.id: item.state for item in queue.items()}
+    assert states["good"].state is QueueState.QUEUED
+    assert states["bad"].state is QueueState.FAILED
+    assert "state.json cannot be read" in states["bad"].reason
+
+
+def test_cancel_retry_of_what_does_not_run(tmp_path: Path) -> None:
+    """A queued idea is cancelled at once and can be queued again; a done one cannot."""
+    queue = Queue(tmp_path)
+    queue.add([make_idea("one")])
+    assert queue.cancel("one") == "one: cancelled"
+    with pytest.raises(InputError, match="is cancelled already"):
+        queue.cancel("one")
+    assert queue.retry("one").state.state is QueueState.QUEUED
+    with queue.changing("one") as claim:
+        claim.write(state=DONE)
+        with pytest.raises(FolderBusy, match="being worked on"):
+            queue.prioritise("one", 3)
+    with pytest.raises(InputError, match="is done"):
+        queue.retry("one")
+
+
+# --- leases --------------------------------------------------------------------------------------
+
+
+def _grab(folder: Path, won: multiprocessing.Queue[int], go: float) -> None:
+    time.sleep(max(0, go - time.time()))
+    if take_lease(folder):
+        won.put(os.getpid())
+    time.sleep(0.5)
+
+
+def test_one_of_many_gets_the_lease(tmp_path: Path) -> None:
+    """Of processes that try at the same moment, one gets the lease; after its death, the next."""
+    context = multiprocessing.get_context("fork")
+    won: multiprocessing.Queue[int] = context.Queue()
+    go = time.time() + 0.3
+    tries = [context.Process(target=_grab, args=(tmp_path, won, go)) for _ in range(8)]
+    for one in tries:
+        one.start()
+    time.sleep(0.6)
+    assert take_lease(tmp_path) is None
+    for one in tries:
+        one.join()
+    assert won.get(timeout=1)
+    assert won.empty()
+    assert take_lease(tmp_path)
+
+
+def _pretend_other_host(lease: Path) -> None:
+    content = json.loads(lease.read_text())
+    content["holder"] |= {"boot": "another", "host": "node7"}
+    lease.write_text(json.dumps(content))
+
+
+def test_a_lease_of_another_host_expires(tmp_path: Path) -> None:
+    """What another host holds is left alone until it was not touched for long; then it lost it."""
+    held = take_lease(tmp_path, expiry_s=60)
+    assert held
+    _pretend_other_host(held.path)
+    assert take_lease(tmp_path, expiry_s=60) is None
+    os.utime(held.path, (time.time() - 61, time.time() - 61))
+    assert take_lease(tmp_path, expiry_s=60)
+    with pytest.raises(LeaseLost):
+        held.beat()
+
+
+def test_a_lease_survives_a_process_of_the_same_number(tmp_path: Path) -> None:
+    """A process that got the number of a dead holder is not taken for it."""
+    held = take_lease(tmp_path)
+    assert held
+    content = json.loads(held.path.read_text())
+    content["holder"]["started"] = "12"
+    held.path.write_text(json.dumps(content))
+    newest = look_at_lease(tmp_path)
+    assert newest
+    assert not newest.alive
+    assert this_process().pid == content["holder"]["pid"]
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+def test_bad_ideas_do_not_stop_the_others(place: BatchPlace) -> None:
+    """An unreadable file in the middle is said with its place; the rest is run; exit 1."""
+    ideas = place.write_ideas(
+        idea_content("one"), '{"Name": "torn', idea_content("three"), '{"Name": "Bad Name"}'
+    )
+    code, printed = place.batch("--ideas", str(ideas))
+    assert code == 1, printed
+    assert "01.json, line 1" in printed
+    assert "03.json: key `Name`" in printed
+    assert place.states() == {"one": DONE, "three": DONE}
+    assert place.batch("--ideas", str(ideas / "01.json"))[0] == 2
+
+
+def test_the_same_command_goes_on(place: BatchPlace) -> None:
+    """A second time, what is done is skipped, what failed goes on in its folder; --again repeats."""
+    ideas = place.write_ideas(idea_content("good"), idea_content("bad", exit=1, error="no effect"))
+    code, printed = place.batch("--ideas", str(ideas))
+    assert code == 1, printed
+    assert place.queue.find("bad").state.reason == "run limit: no effect"
+    first = {item.id: item.state.run_dir for item in place.queue.items()}
+    code, printed = place.batch("--ideas", str(ideas), "--max-cost-usd", "9")
+    assert "good: done before" in printed
+    assert {item.id: item.state.run_dir for item in place.queue.items()} == first
+    assert "--max-cost-usd" in place.queue.find("bad").state.options
+    assert place.ended() == ["bad/run_1", "good/run_1"]
+    place.batch("--idea", str(ideas / "00.json"), "--idea", str(ideas / "00.json"), "--again")
+    assert place.states()["good.2"] is DONE
+
+
+def test_order_and_dependencies(place: BatchPlace) -> None:
+    """One at a time: priority first; what waits for a failed idea is not run, and says so."""
+    ideas = place.write_ideas(*(idea_content(name) for name in ("low", "high", "later")))
+    bad = place.write_ideas(idea_content("bad", exit=2, error="no template `x`"))
+    contents = {path.name: json.loads(path.read_text()) for path in ideas.iterdir()}
+    assert bad == ideas
+    by_name = {content["Name"]: content for content in contents.values()}
+    from ai_scientist.ideas import parse_idea
+
+    read = {name: parse_idea(content, name) for name, content in by_name.items()}
+    low = {**idea_content("low"), "Double": by_name["bad"]["Double"] | {"exit": 0}}
+    place.queue.add([parse_idea(low, "low")])
+    place.queue.add([read["high"]], priority=5)
+    place.queue.add([read["bad"]], priority=1)
+    place.queue.add([read["later"]], after=["high"])
+    never = parse_idea(idea_content("never"), "never")
+    place.queue.add([never], after=["bad"], priority=99)
+    code, printed = place.batch("--ideas", str(ideas / "01.json"), "--workers", "1")
+    assert code == 0, printed
+    order = [row[2] for row in place.trace() if row[4] == "began"]
+    assert order == ["high", "bad", "low", "later"]
+    assert place.states()["never"] is QueueState.QUEUED
+    assert place.queue.find("bad").state.reason == "no template `x`"
+    assert "after bad" in status(place.runs)
+
+
+def test_cancel_kills_the_tree_and_retry_goes_on(place: BatchPlace) -> None:
+    """Cancelling from outside ends launcher and all; a retry makes only what was not finished."""
+    ideas = place.write_ideas(idea_content("long", runs=3, seconds=0.8), idea_content("short"))
+    batch = place.start("--ideas", str(ideas), "--workers", "2")
+    wait_until(lambda: "long/run_1" in place.ended(), what="the first run")
+    worker = place.trace()[0][1]
+    place.queue.cancel("long")
+    printed, _ = batch.communicate(timeout=30)
+    assert batch.returncode == 1, printed
+    assert place.states() == {"long": QueueState.CANCELLED, "short": DONE}
+    assert not Path(f"/proc/{worker}").exists()
+    place.queue.retry("long")
+    assert place.batch("--ideas", str(ideas))[0] == 0
+    assert place.ended() == ["long/run_1", "long/run_2", "long/run_3", "short/run_1"]
+
+
+def test_pause_and_resume(place: BatchPlace) -> None:
+    """Paused at once, what runs is stopped and nothing starts; resumed, it goes on, nothing twice."""
+    ideas = place.write_ideas(*(idea_content(f"i{n}", runs=3, seconds=0.4) for n in range(3)))
+    batch = place.start("--ideas", str(ideas), "--workers", "2")
+    wait_until(lambda: len(place.ended()) >= 2, what="two runs")
+    place.queue.pause(now=True)
+    wait_until(lambda: QueueState.RUNNING not in place.states().values(), what="all stopped")
+    assert "paused" in status(place.runs)
+    before = place.ended()
+    time.sleep(1.0)
+    assert place.ended() == before
+    place.queue.resume()
+    printed, _ = batch.communicate(timeout=30)
+    assert batch.returncode == 0, printed
+    assert place.ended() == sorted(f"i{n}/run_{r}" for n in range(3) for r in (1, 2, 3))
+
+
+def test_a_person_in_the_loop(place: BatchPlace) -> None:
+    """An idea that waits frees its place, the batch exits 3; a decision lets the next one go on."""
+    ideas = place.write_ideas(idea_content("asks", wait_at=1, runs=2), idea_content("other"))
+    code, printed = place.batch("--ideas", str(ideas), "--workers", "1")
+    assert code == 3, printed
+    assert place.states() == {"asks": QueueState.WAITING, "other": DONE}
+    assert place.queue.find("asks").state.reason == "a person decides on the edit"
+    assert place.batch("--ideas", str(ideas))[0] == 3
+    inbox = Path(str(place.queue.find("asks").state.run_dir)) / "inbox"
+    (inbox / "decision.json").write_text("{}")
+    assert place.batch("--ideas", str(ideas))[0] == 0
+    assert place.ended() == ["asks/run_1", "asks/run_2", "other/run_1"]
+
+
+def test_a_launcher_killed_is_started_again(place: BatchPlace) -> None:
+    """A launcher that dies of -9 is started again on its folder, and finishes; nothing twice."""
+    ideas = place.write_ideas(idea_content("dies", runs=3, die_after=2))
+    code, printed = place.batch("--ideas", str(ideas))
+    assert code == 0, printed
+    assert "killed from outside by SIGKILL" in printed
+    assert place.ended() == ["dies/run_1", "dies/run_2", "dies/run_3"]
+    assert place.queue.find("dies").state.attempts == 2
+
+
+def test_interrupted_batch_is_resumable(place: BatchPlace) -> None:
+    """Ctrl-C stops launchers, exits 130 and leaves the ideas queued; nothing runs on."""
+    ideas = place.write_ideas(idea_content("one", runs=40, seconds=0.2))
+    batch = place.start("--ideas", str(ideas))
+    wait_until(place.ended, what="the first run")
+    batch.send_signal(signal.SIGTERM)
+    printed, _ = batch.communicate(timeout=30)
+    assert batch.returncode == 130, printed
+    assert place.states() == {"one": QueueState.QUEUED}
+    count = len(place.ended())
+    time.sleep(0.6)
+    assert len(place.ended()) == count
+
+
+@pytest.mark.slow
+def test_eight_ideas_over_two_gpus(place: BatchPlace) -> None:
+    """Slots are busy at least 90% of the time while work waits, and never lent twice."""
+    double = {"runs": 3, "seconds": 0.7, "think_s": 0.3, "gpus": 1, "devices": ["0", "1"]}
+    ideas = place.write_ideas(*(idea_content(f"i{n}", **double) for n in range(8)))
+    code, printed = place.batch("--ideas", str(ideas), "--workers", "8")
+    assert code == 0, printed
+    spans = _spans(place)
+    assert len(spans) == 24
+    for gpu in ("0", "1"):
+        used = sorted(span for span in spans if span[2] == gpu)
+        assert all(earlier[1] <= later[0] for earlier, later in zip(used, used[1:], strict=False))
+    last_start = max(span[0] for span in spans)
+    begin = min(span[0] for span in spans)
+    busy = sum(min(span[1], last_start) - span[0] for span in spans)
+    assert busy / (2 * (last_start - begin)) >= 0.90
+    assert "8 done" in status(place.runs)
+
+
+def _spans(place: BatchPlace) -> list[tuple[float, float, str]]:
+    open_since: dict[tuple[str, str], float] = {}
+    spans = []
+    for when, _, idea, run, word, gpus in place.trace():
+        if word == "began":
+            open_since[idea, run] = when
+        else:
+            spans.append((open_since.pop((idea, run)), when, gpus[0]))
+    return spans
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_nothing(place: BatchPlace) -> None:
+    """kill -9 of the batch: launchers end with it; the next one goes on; no run is made twice."""
+    double = {"runs": 3, "seconds": 0.5, "gpus": 1, "devices": ["0", "1"]}
+    ideas = place.write_ideas(*(idea_content(f"i{n}", **double) for n in range(8)))
+    batch = place.start("--ideas", str(ideas), "--workers", "3")
+    wait_until(lambda: len(place.ended()) >= 4, what="four runs")
+    batch.kill()
+    batch.communicate()
+    time.sleep(0.8)
+    count = len(place.trace())
+    time.sleep(0.8)
+    assert len(place.trace()) == count
+    assert "its worker is gone" in status(place.runs)
+    folders = {item.state.run_dir for item in place.queue.items() if item.state.run_dir}
+    code, printed = place.batch("--ideas", str(ideas), "--workers", "3")
+    assert code == 0, printed
+    assert folders <= {item.state.run_dir for item in place.queue.items()}
+    assert len(list(place.runs.glob("*_i*"))) == 8
+    assert place.ended() == sorted(f"i{n}/run_{r}" for n in range(8) for r in (1, 2, 3))
+
+
+@pytest.mark.slow
+def test_two_batches_share_one_queue(place: BatchPlace) -> None:
+    """Two workers on one queue, as on two hosts: each idea is run by one of them, once."""
+    ideas = place.write_ideas(*(idea_content(f"i{n}", seconds=0.3) for n in range(10)))
+    both = [place.start("--ideas", str(ideas), "--workers", "2") for _ in range(2)]
+    for batch in both:
+        printed, _ = batch.communicate(timeout=60)
+        assert batch.returncode == 0, printed
+    assert place.ended() == sorted(f"i{n}/run_1" for n in range(10))
+    assert {item.state.attempts for item in place.queue.items()} == {1}
+
+
+def test_ideas_are_added_while_it_runs(place: BatchPlace) -> None:
+    """A batch takes up what is added to its queue while it runs."""
+    ideas = place.write_ideas(idea_content("one", seconds=2.0))
+    extra = json.loads((ideas / "00.json").read_text())["Double"]
+    batch = place.start("--ideas", str(ideas), "--workers", "1")
+    wait_until(place.trace, what="the start")
+    place.queue.add([make_idea("late", **(extra | {"seconds": 0.1}))])
+    assert batch.wait(timeout=30) == 0
+    batch.communicate()
+    assert place.states() == {"one": DONE, "late": DONE}
+
+
+# --- disks ---------------------------------------------------------------------------------------
+
+
+def _inside_small_disk(tmp_path: Path, script: str, mount: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell script where RUNS is a file system of its own, in a private namespace."""
+    (tmp_path / "disk").mkdir()
+    batch = f"{sys.executable} {PROJECT}/tests/queue_double/batch.py {PROJECT}/tests/queue_double"
+    setup = f"set -e; RUNS={tmp_path}/disk; BATCH='{batch} {tmp_path}/disk'; {mount}; set +e; "
+    return subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", setup + script],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_full_disk(place: BatchPlace, tmp_path: Path) -> None:
+    """On a full disk nothing is half added; with room again, the same command runs everything."""
+    ideas = place.write_ideas(idea_content("one"), idea_content("two"))
+    script = f"""
+        head -c 2M /dev/zero > $RUNS/filler
+        $BATCH --ideas {ideas}; echo exit $?; ls -A $RUNS/.queue
+        rm $RUNS/filler
+        $BATCH --ideas {ideas}; echo exit $?
+    """
+    done = _inside_small_disk(tmp_path, script, "mount -t tmpfs -o size=1m none $RUNS")
+    assert "no space left on device; nothing was added" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "exit 2\nexit 0" not in done.stdout
+    assert done.stdout.index("exit 2") < done.stdout.index("2 done") < done.stdout.index("exit 0")
+
+
+def test_read_only_runs_folder(place: BatchPlace, tmp_path: Path) -> None:
+    """A runs folder that cannot be written is said in plain words; exit 2."""
+    ideas = place.write_ideas(idea_content("one"))
+    done = _inside_small_disk(
+        tmp_path, f"$BATCH --ideas {ideas}; echo exit $?", "mount -t tmpfs -o ro none $RUNS"
+    )
+    assert done.stdout.endswith("exit 2\n")
+    assert "read-only file system; nothing was added" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_disk_trouble_is_worded(tmp_path: Path) -> None:
+    """A queue folder that cannot be made is a SetupError with the place."""
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(SetupError, match="cannot be written"):
+        Queue(tmp_path / "runs").add([make_idea("one")])
