@@ -25,7 +25,7 @@ GROUPS = (
     "workspace journal model wire recorded coder executors supervisor leftovers environments"
     " sandbox sandbox_choice confine laboratory search_replace slurm testing",
     "statistics gates hypotheses notes claims audit study plots",
-    "loop writeup workbench confirmation",
+    "loop writeup workbench confirmation authorship",
     "scientist queue bench",
     "launch commands cli doctor review __main__",
 )
