@@ -61,7 +61,7 @@ class FixedNumbers:
         """Return definitions that print the same value for every name."""
         return (
             "\\newcommand{\\result}[2]{2.31}\n\\newcommand{\\change}[3]{$-$3.1\\%}\n"
-            "\\newcommand{\\compare}[3]{lower by 3.1\\% than}\n"
+            "\\newcommand{\\compare}[3]{lower by 3.1\\%}\n"
         )
 
     def problems(self, name: str, text: str) -> Sequence[Problem]:

@@ -371,8 +371,8 @@ def test_default_figures_are_drawn_by_the_experiments_python(
     desk.options = {"draw": draw}
     outcome = desk.write()
     assert (outcome.compiled, outcome.findings) == (True, ())
-    drawn = sorted(path.name for path in desk.paper.figures.glob("*.png"))
-    assert drawn == ["default_frontier.png", "default_primary_metric.png"]
+    drawn = sorted(path.name for path in (desk.paper.latex / "figures").glob("*.png"))
+    assert drawn == ["default-frontier.png", "default-primary-metric.png"]
     placed = (desk.paper.latex / "figures.tex").read_text()
     assert "default-frontier.png" in placed
     assert "default-primary-metric.png" in placed

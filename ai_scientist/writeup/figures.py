@@ -70,15 +70,12 @@ class ConfinedDraw:
         return None, f"{execution.cause.value}: {tail}"
 
 
-def draw_default_figures(
-    study: Study, draw: Draw, folder: Path
-) -> tuple[list[Figure], list[Finding]]:
-    """Draw the default figures into `folder`; what cannot be drawn is a finding."""
+def draw_default_figures(study: Study, draw: Draw) -> tuple[list[Figure], list[Finding]]:
+    """Draw the default figures; what cannot be drawn is a finding."""
     plots = default_plots(study)
     if not plots:
         return [], []
     made, problem = draw({"plots.json": json.dumps(plots)})
-    folder.mkdir(parents=True, exist_ok=True)
     figures, findings = [], []
     for plot in plots:
         name = f"{plot['name']}.png"
@@ -87,11 +84,9 @@ def draw_default_figures(
             detail = f"the default figure `{name}` could not be drawn: {problem or 'no picture'}"
             findings.append(Finding(kind="missing_figure", detail=detail, where=name))
             continue
-        shutil.copy(picture, folder / name)
-        shutil.copy(picture.with_suffix(".json"), (folder / name).with_suffix(".json"))
         figures.append(
             Figure(
-                path=folder / name,
+                path=picture,
                 caption=plot["caption"],
                 runs=tuple(dict.fromkeys(row["run"] for row in plot["rows"])),
                 by_code=True,

@@ -36,7 +36,7 @@ class Material:
         """Take in the given pictures, the default figures and the bibliographies on disk."""
         self.figures, self.findings = collect_figures(figures)
         if draw is not None:
-            drawn, missing = draw_default_figures(self.study, draw, self.paper.figures)
+            drawn, missing = draw_default_figures(self.study, draw)
             self.figures += drawn
             self.findings += missing
         files = [self.paper.references] if self.paper.references else []

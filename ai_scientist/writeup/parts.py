@@ -113,11 +113,6 @@ class PaperFolder:
     references: Path | None = None
     """A person's own .bib file."""
 
-    @property
-    def figures(self) -> Path:
-        """Where the default figures are drawn."""
-        return self.latex.parent / "figures"
-
 
 @dataclass(frozen=True, kw_only=True)
 class LatexMessage:

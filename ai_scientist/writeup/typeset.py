@@ -6,6 +6,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 SPECIAL = {
@@ -47,9 +48,12 @@ MATHEMATICAL = {
     "µ": r"\mu",
     "°": r"^\circ",
     "½": r"\frac{1}{2}",
+    "ɛ": r"\varepsilon",
+    "ϒ": r"\Upsilon",
 }
 SPACES = {"\u00a0": "~", "\u2009": r"\,", "\u202f": r"\,", "\u2007": " ", "\u3000": " "}
 Mode = Literal["text", "math"]
+STYLE = Path(__file__).parent / "style"
 
 
 @functools.cache
@@ -63,19 +67,36 @@ def _encoder() -> Any:
     )
 
 
+@functools.cache
+def _known_commands() -> frozenset[str]:
+    lines = (STYLE / "signs.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(name for line in lines if not line.startswith("#") for name in line.split())
+
+
 def sign(character: str, mode: Mode = "text") -> str:
     """Return one character outside ASCII as LaTeX; one that has no glyph as its code point."""
     if character in SPACES:
         return SPACES[character]
     if character in MATHEMATICAL:
         return rf"\ensuremath{{{MATHEMATICAL[character]}}}"
-    if unicodedata.combining(character) or unicodedata.category(character) in {"Cf", "Cc", "So"}:
-        # Accents without a letter, invisible marks that can turn a line around, emoji.
-        return "" if unicodedata.category(character) != "So" else f"[U+{ord(character):04X}]"
+    script = re.match(r"(?:MATHEMATICAL )?SCRIPT CAPITAL ([A-Z])$", unicodedata.name(character, ""))
+    if script:
+        return rf"\ensuremath{{\mathcal{{{script[1]}}}}}"
+    if unicodedata.combining(character) or unicodedata.category(character) in {"Cf", "Cc"}:
+        return ""  # an accent without a letter, a mark that can turn a line around
     written = str(_encoder().unicode_to_latex(character))
+    if not _typesets(written):
+        plain = unicodedata.normalize("NFKD", character)
+        return escape(plain) if plain.isascii() else f"[U+{ord(character):04X}]"
     if mode == "math" and r"\ensuremath" not in written and "\\" in written:
         return rf"\text{{{written}}}"
     return written
+
+
+def _typesets(written: str) -> bool:
+    commands = re.findall(r"\\([A-Za-z]+|.)", written)
+    odd = re.search(r"\{\}\\ensuremath|\\mathbb\{[a-z]", written)
+    return written.isascii() and not odd and set(commands) <= _known_commands()
 
 
 def clean(text: str) -> str:
