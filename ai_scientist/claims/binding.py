@@ -1,0 +1,204 @@
+"""Which run and metric a typed number refers to, by the words around it.
+
+A number is bound to the metric and the run named nearest to it, a name right behind it (`0.41 for
+run 2`, `run 2 (0.41)`) before others; two lists of equal length are paired in order. What the
+sentence does not name comes from its heading, or from the sentence before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ai_scientist.claims.evidence import Evidence
+from ai_scientist.claims.numerals import Numeral
+from ai_scientist.claims.vocabulary import MetricMention, RunMention, Vocabulary
+
+RUN_BEHIND = re.compile(
+    r"\s*\)?\s*(?:nats?\s+)?(?:\(|(?:is\s+)?(?:for|in|at|of|from|with|by|under|on|during)\s+(?:the\s+)?)?\Z",
+    re.I,
+)
+RUN_TIGHT_BEFORE = re.compile(
+    r"(?:'s?|’s?)?\s*(?:\(|[:=]|(?:is|was|has|had|reach(?:es|ed)|gives?|gave|at|got|scores?|"
+    r"obtain(?:s|ed)|achiev(?:es|ed)|attain(?:s|ed)|yield(?:s|ed)|→)\b)?\s*(?:at|of|a|an)?\s*[~≈]?\s*\Z",
+    re.I,
+)
+METRIC_BEHIND = re.compile(r"\s*(?:%|\))?\s*(?:points?\s+)?(?:of\s+)?(?:the\s+|in\s+)?\Z", re.I)
+CHANGE_BEFORE = re.compile(
+    r"(?:\bby|\b(?:improvement|increase|decrease|reduction|gain|drop|rise|fall|difference|change|"
+    r"delta|gap|advantage|margin)\s+(?:of|is|was)|(?:Δ|delta)\s*[=:]?)\s*"
+    r"(?:about|approximately|roughly|around|only|nearly|almost|just|a|an|some|~|≈)?\s*\Z",
+    re.I,
+)
+CHANGE_BEHIND = re.compile(
+    r"\s*(?:nats?|points?|absolute|relative|times|-?fold)?\s*(?:absolute|relative)?\s*"
+    r"(?:higher|lower|better|worse|larger|smaller|greater|more|less|fewer|improvement|reduction|"
+    r"increase|decrease|drop|gain|rise|difference|faster|slower|than\b|over\b|above\b|below\b|of\s+the\b"
+    r"|of\s+run|that\s+of|(?:as\s+)?(?:large|high|low)\b)",
+    re.I,
+)
+LIST_GAP = re.compile(r"[\s,;/&()%]*(?:and|or|to|versus|vs\.?|respectively)?[\s,;/&()%]*\Z", re.I)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binding:
+    """What one number refers to."""
+
+    paths: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    named: bool = False
+    """Its run is named in the sentence or cell itself."""
+    tight: bool = False
+    """Its run is named right beside it."""
+    group: str = ""
+    """`method`, `final` or `best`, when words of that kind named the run."""
+    exact: bool = True
+    """The metric's words are a whole name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A sentence with all it names."""
+
+    text: str
+    numerals: tuple[Numeral, ...]
+    runs: tuple[RunMention, ...]
+    metrics: tuple[MetricMention, ...]
+    here: tuple[str, ...] = ()
+    """Run of the heading it stands under."""
+    before: tuple[str, ...] = ()
+    """Paths of the metric named last, when this sentence names none."""
+
+    @property
+    def named_runs(self) -> tuple[str, ...]:
+        """Return every run the sentence names."""
+        return tuple(dict.fromkeys(run for mention in self.runs for run in mention.runs))
+
+
+def read_scene(
+    text: str,
+    numerals: Sequence[Numeral],
+    vocabulary: Vocabulary,
+    *,
+    here: tuple[str, ...] = (),
+    before: tuple[str, ...] = (),
+) -> Scene:
+    """Find the names in a sentence; numbers inside a name are taken out."""
+    runs = tuple(vocabulary.runs(text))
+    metrics = tuple(
+        m
+        for m in vocabulary.metrics(text)
+        if all(m.end <= r.start or m.start >= r.end for r in runs if r.kind == "run")
+    )
+    taken = [(m.start, m.end) for m in runs] + [(m.start, m.end) for m in metrics]
+    free = tuple(
+        n for n in numerals if all(n.end <= start or n.start >= end for start, end in taken)
+    )
+    return Scene(text=text, numerals=free, runs=runs, metrics=metrics, here=here, before=before)
+
+
+def bind(scene: Scene, evidence: Evidence) -> Mapping[int, Binding]:
+    """Bind each number, by its index in `scene.numerals`."""
+    bindings = {}
+    run_lists, metric_lists = _lists(scene)
+    for index, numeral in enumerate(scene.numerals):
+        metric = metric_lists.get(index) or _metric_of(scene, index, numeral)
+        paths = metric.paths if metric else scene.before
+        mention, tight = run_lists.get(index), index in run_lists
+        if mention is None:
+            mention, tight = _run_of(scene, index, numeral)
+        runs = scene.here
+        group = ""
+        if mention is not None:
+            runs = mention.runs
+            if mention.kind == "best":
+                best = [evidence.best_run(path) for path in paths]
+                runs = tuple(dict.fromkeys(run for run in best if run))
+            group = mention.kind if mention.kind in ("method", "final", "best") else ""
+        bindings[index] = Binding(
+            paths=paths,
+            runs=runs,
+            named=mention is not None,
+            tight=tight,
+            group=group,
+            exact=metric.exact if metric else True,
+        )
+    return bindings
+
+
+def is_change(text: str, numeral: Numeral) -> bool:
+    """Say whether the words around a number make it a difference, not a value."""
+    if numeral.factor or numeral.signed:
+        return True
+    before, behind = text[max(0, numeral.start - 40) : numeral.start], text[numeral.end :]
+    return bool(CHANGE_BEFORE.search(before) or CHANGE_BEHIND.match(behind))
+
+
+def _lists(scene: Scene) -> tuple[dict[int, RunMention], dict[int, MetricMention]]:
+    """Pair lists: `runs 1 and 2 reach 0.4 and 0.5`, `loss and accuracy are 0.4 and 0.9`."""
+    values = [
+        i for i, n in enumerate(scene.numerals) if not n.spread and not is_change(scene.text, n)
+    ]
+    series = _series(scene, values)
+    if len(series) < 2:
+        return {}, {}
+    start = scene.numerals[series[0]].start
+    runs = [m for m in scene.runs if m.end <= start]
+    metrics = [m for m in scene.metrics if m.end <= start]
+    behind = [m for m in scene.runs if m.start >= scene.numerals[series[-1]].end]
+    paired_runs: dict[int, RunMention] = {}
+    if len(runs) == len(series):
+        paired_runs = dict(zip(series, runs, strict=True))
+    elif not runs and len(behind) == len(series):
+        paired_runs = dict(zip(series, behind, strict=True))
+    paired_metrics: dict[int, MetricMention] = {}
+    if len(metrics) == len(series) and len({m.paths for m in metrics}) == len(metrics):
+        paired_metrics = dict(zip(series, metrics, strict=True))
+    return paired_runs, paired_metrics
+
+
+def _series(scene: Scene, values: list[int]) -> list[int]:
+    """Return the first run of numbers with nothing but commas and `and` between them."""
+    best: list[int] = []
+    current: list[int] = []
+    for index in values:
+        if current:
+            previous = scene.numerals[current[-1]]
+            gap = scene.text[previous.end : scene.numerals[index].start]
+            gap = re.sub(r"±\s*[\d.,]+\s?%?", "", gap)
+            if not LIST_GAP.match(gap):
+                best = max(best, current, key=len)
+                current = []
+        current.append(index)
+    return max(best, current, key=len)
+
+
+def _metric_of(scene: Scene, index: int, numeral: Numeral) -> MetricMention | None:
+    behind = [m for m in scene.metrics if m.start >= numeral.end]
+    before = [m for m in scene.metrics if m.end <= numeral.start]
+    if behind and METRIC_BEHIND.match(scene.text[numeral.end : behind[0].start]):
+        used = any(before and other.start >= before[-1].end for other in scene.numerals[:index])
+        linked = before and re.match(
+            r"\W*(?:of|is|was|=|:|at|in|for)\b", scene.text[before[-1].end : numeral.start]
+        )
+        if not before or used or not linked:
+            return behind[0]
+    if before:
+        return before[-1]
+    return behind[0] if behind else None
+
+
+def _run_of(scene: Scene, index: int, numeral: Numeral) -> tuple[RunMention | None, bool]:
+    behind = [m for m in scene.runs if m.start >= numeral.end]
+    before = [m for m in scene.runs if m.end <= numeral.start]
+    if before and RUN_TIGHT_BEFORE.match(scene.text[before[-1].end : numeral.start]):
+        return before[-1], True
+    if behind:
+        gap = scene.text[numeral.end : behind[0].start]
+        gap = re.sub(r"^\s*(?:±|\+/-)\s*[\d.,]+", "", gap)
+        if RUN_BEHIND.match(gap) and gap.strip():
+            return behind[0], True
+    if before:
+        return before[-1], False
+    return (behind[0], False) if behind else (None, False)

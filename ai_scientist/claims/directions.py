@@ -1,0 +1,220 @@
+"""Comparisons in words, held against the stored values: `higher than run 1`, `improves over`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ai_scientist.claims.binding import Binding, Scene
+from ai_scientist.claims.evidence import Evidence
+from ai_scientist.claims.vocabulary import MetricMention, RunMention
+from ai_scientist.tables import format_number
+
+UP = (
+    "higher larger greater bigger more above exceeds exceeded increases increased rises rose raises"
+    " raised"
+)
+DOWN = (
+    "lower smaller less fewer below reduces reduced decreases decreased falls fell drops dropped"
+    " lowers lowered"
+)
+GOOD = "better improves improved outperforms outperformed beats surpasses surpassed best"
+BAD = "worse underperforms underperformed degrades degraded"
+SIGNS = {word: ("value", sign) for words, sign in ((UP, 1), (DOWN, -1)) for word in words.split()}
+SIGNS |= {
+    word: ("quality", sign) for words, sign in ((GOOD, 1), (BAD, -1)) for word in words.split()
+}
+COMPARISON = re.compile(
+    r"\b(?P<word>"
+    + "|".join(sorted(SIGNS, key=len, reverse=True))
+    + r")\b(?P<middle>[^.;:]{0,60}?)\b"
+    r"(?P<link>than|over|compared (?:to|with)|relative to|versus|vs\.?|upon|against|that of)\s+",
+    re.I,
+)
+DIRECT = re.compile(
+    r"\b(?P<word>outperform(?:s|ed)|exceed(?:s|ed)|surpass(?:es|ed)|underperform(?:s|ed)|beats)\s+",
+    re.I,
+)
+NEGATED = re.compile(r"\b(?:not|no|never|neither|nor|n't|without|hardly)\b[^,;]{0,25}\Z", re.I)
+FROM_TO = re.compile(
+    r"\b(?P<word>increas|decreas|reduc|improv|rais|ris|rose|drop|fall|fell|lower|"
+    r"grew|grow|declin|degrad|worsen)\w*"
+    r"[^.;]{0,60}?\bfrom\s+[~≈]?\Z",
+    re.I,
+)
+CLAUSE_END = re.compile(
+    r"[;]|,\s+(?:but|while|whereas|although|and\s+(?:is|has|the))\b|\bwhile\b|\bbut\b|\bwhereas\b"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FalseComparison:
+    """A comparison that the stored values contradict."""
+
+    start: int
+    end: int
+    detail: str
+    run: str = ""
+
+
+def false_comparisons(
+    scene: Scene, bindings: dict[int, Binding], evidence: Evidence
+) -> Iterator[FalseComparison]:
+    """Yield each comparison of a sentence that is false."""
+    text = scene.text
+    for match in (*COMPARISON.finditer(text), *DIRECT.finditer(text)):
+        if NEGATED.search(text[max(0, match.start() - 40) : match.start()]):
+            continue
+        yield from _judge(scene, bindings, evidence, match)
+    yield from _from_to(scene, bindings, evidence)
+
+
+def _judge(
+    scene: Scene, bindings: dict[int, Binding], evidence: Evidence, match: re.Match[str]
+) -> Iterator[FalseComparison]:
+    word = match["word"].lower()
+    kind, sign = _sign(word)
+    start = max([0, *(m.end() for m in CLAUSE_END.finditer(scene.text[: match.start()]))])
+    stop = CLAUSE_END.search(scene.text, match.end())
+    end = stop.start() if stop else len(scene.text)
+    metric = _metric(scene, match, start, end)
+    paths = metric.paths if metric else scene.before
+    left = _runs(scene, start, match.start(), paths, evidence) or _only(scene.here)
+    right = _runs(scene, match.end(), end, paths, evidence, groups=False)
+    if kind == "quality":
+        signs = {evidence.better(path) for path in paths}
+        if len(signs) != 1 or not (direction := signs.pop()):
+            return
+        sign *= direction
+    where = match.start(), match.end()
+    wrong = list(
+        _by_values(
+            scene,
+            bindings,
+            where=where,
+            clause=(start, end),
+            sign=sign,
+            metric=metric is not None,
+        )
+    )
+    if wrong:
+        yield from wrong
+        return
+    for a in left:
+        for b in right:
+            for path in paths:
+                x = evidence.runs[a].metrics.get(path)
+                y = evidence.runs[b].metrics.get(path)
+                if x is None or y is None or a == b or (x - y) * sign > 0:
+                    continue
+                name = evidence.names[path]
+                detail = (
+                    f"`{match[0].strip()}` is false: {name} of {a} is {format_number(x)}, of {b} "
+                    f"{format_number(y)}"
+                )
+                if len({p.rsplit("/", 1)[-1] for p in paths}) == 1:
+                    yield FalseComparison(start=where[0], end=where[1], detail=detail, run=a)
+                    return
+
+
+def _sign(word: str) -> tuple[str, int]:
+    if word in SIGNS:
+        return SIGNS[word]
+    return ("quality", -1) if word.startswith("under") else ("quality", 1)
+
+
+def _metric(scene: Scene, match: re.Match[str], start: int, end: int) -> MetricMention | None:
+    """Return the metric compared: named right behind the word, else nearest before it."""
+    middle = [m for m in scene.metrics if match.start() <= m.start and m.end <= match.end()]
+    before = [m for m in scene.metrics if start <= m.start and m.end <= match.start()]
+    behind = [m for m in scene.metrics if match.end() <= m.start < end]
+    for group in (middle, before[-1:], behind):
+        if group:
+            return group[0]
+    return None
+
+
+def _runs(
+    scene: Scene,
+    start: int,
+    end: int,
+    paths: tuple[str, ...],
+    evidence: Evidence,
+    *,
+    groups: bool = True,
+) -> tuple[str, ...]:
+    found: list[str] = []
+    for mention in scene.runs:
+        if not start <= mention.start < end:
+            continue
+        found += _meant(mention, paths, evidence) if groups or mention.kind != "method" else ()
+    return tuple(dict.fromkeys(found))
+
+
+def _meant(mention: RunMention, paths: tuple[str, ...], evidence: Evidence) -> tuple[str, ...]:
+    if mention.kind == "best":
+        best = {evidence.best_run(path) for path in paths}
+        return tuple(run for run in best if run) if len(best) == 1 else ()
+    if mention.kind == "method":
+        return _only(mention.runs)
+    return mention.runs
+
+
+def _only(runs: tuple[str, ...]) -> tuple[str, ...]:
+    return runs if len(runs) == 1 else ()
+
+
+def _by_values(
+    scene: Scene,
+    bindings: dict[int, Binding],
+    *,
+    where: tuple[int, int],
+    clause: tuple[int, int],
+    sign: int,
+    metric: bool,
+) -> Iterator[FalseComparison]:
+    """Hold typed values against each other: `214.41 is higher than run 1 (232.12)`."""
+    from ai_scientist.claims.binding import is_change
+
+    values = [
+        (i, n)
+        for i, n in enumerate(scene.numerals)
+        if not n.spread and not n.percent and not is_change(scene.text, n)
+    ]
+    left = [(i, n) for i, n in values if clause[0] <= n.start < where[0]]
+    right = [(i, n) for i, n in values if where[1] <= n.start < clause[1]]
+    if len(left) != 1 or not right:
+        return
+    (index, first) = left[0]
+    for other, second in right:
+        same = set(bindings[index].paths) == set(bindings[other].paths) if metric else True
+        if same and float(first.value - second.value) * sign <= 0:
+            yield FalseComparison(
+                start=where[0],
+                end=where[1],
+                detail=f"{first.text} is not {'higher' if sign > 0 else 'lower'} than {second.text}",
+            )
+            return
+
+
+def _from_to(
+    scene: Scene, bindings: dict[int, Binding], evidence: Evidence
+) -> Iterator[FalseComparison]:
+    for first, second in zip(
+        range(len(scene.numerals)), range(1, len(scene.numerals)), strict=False
+    ):
+        a, b = scene.numerals[first], scene.numerals[second]
+        match = FROM_TO.search(scene.text[: a.start])
+        gap = scene.text[a.end : b.start]
+        if not match or not re.fullmatch(r"[^.;]{0,40}?\s+to\s+[~≈]?", gap):
+            continue
+        word = match["word"].lower()
+        sign = 1 if word.startswith(("incr", "rai", "ris", "ros", "gr")) else -1
+        if word.startswith(("impro", "degr", "wors")):
+            directions = {evidence.better(path) for path in bindings[first].paths}
+            direction = directions.pop() if len(directions) == 1 else 0
+            sign = direction * (1 if word.startswith("impro") else -1)
+        if sign and float(b.value - a.value) * sign <= 0:
+            detail = f"`{match['word']}… from {a.text} to {b.text}` goes the other way"
+            yield FalseComparison(start=a.start, end=b.end, detail=detail)

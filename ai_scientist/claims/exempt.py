@@ -1,0 +1,138 @@
+"""Numbers that are no results: years, references, counts, hyper-parameters, the idea's own."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+from ai_scientist.claims.numerals import Numeral
+from ai_scientist.claims.vocabulary import SettingMention, Vocabulary
+
+REFERENCE = re.compile(
+    r"(?:\b(?:sections?|sec\.|figures?|figs?\.?|tables?|tab\.|equations?|eqs?\.?|appendi(?:x|ces)|"
+    r"algorithms?|chapters?|steps?|phases?|parts?|lines?|items?|notes?|stages?|layers?|pages?|"
+    r"versions?|seeds?|epochs?|gpt|theorem|lemma|no\.|experiments?|executions?|attempts?|"
+    r"hypothes[ie]s|question|block|head|commit|torch|python|cuda|sae_?lens|ids?|arxiv|level|rank|"
+    r"class|fold|task|option|criterion|goal|day|week|january|february|march|april|may|june|july|"
+    r"august|september|october|november|december)\s*[#:]?\s*|[§#\[@]\s*)"
+    r"(?:\d+(?:\.\d+)*\s*(?:,|and|to|–|-|&|or)\s*)*\(?\Z",
+    re.I,
+)
+COUNTED = re.compile(
+    r"\s?[- ]?(?:[a-z]+[- ]){0,2}(?:runs?|seeds?|epochs?|layers?|tokens?|steps?|iterations?|"
+    r"samples?|"
+    r"features?|latents?|documents?|heads?|repeats?|repetitions?|questions?|letters?|dimensions?|"
+    r"gpus?|cpus?|cores?|parameters?|examples?|images?|batch(?:es)?|networks?|units?|experiments?|"
+    r"models?|saes?|domains?|datasets?|classes|metrics?|variants?|"
+    r"hours?|minutes?|seconds?|days|"
+    r"pages?|words?|characters?|attempts?|edits?|controls?|arms?|conditions?|hypotheses|points?\s+grid|"
+    r"configurations?|settings?|methods?|papers?|entities|facts|evaluations?|benchmarks?|tasks?|"
+    r"times\b|pairs?|bits?|k\b|neurons?|observations?|sentences?|sections?|figures?|tables?|values?)\b",
+    re.I,
+)
+CONVENTION = re.compile(
+    r"\s?%?\s*(?:confidence|ci\b|power\b|(?:significance )?level|quantile|percentile)", re.I
+)
+P_VALUE = re.compile(r"\bp\s*(?:-?values?)?\s*[<≤>]\s*\Z", re.I)
+SYMBOL = re.compile(
+    r"(?:(?<![A-Za-z])(?:[kndFKNTBLHRmw]|[λαβγετμση]\S{0,3}|lambda\S{0,3}|alpha|beta\S?|gamma|"
+    r"eps(?:ilon)?|tau)(?:_?\{?\w{1,8}\}?)?)\s*(?:=|≈|:|∈\s*[{\[(]|of|to|from)\s*\Z"
+)
+GLUE = re.compile(
+    r"\s*(?:\([^()]{0,12}\))?\s*(?:[=:≈~∈]|\b(?:of|to|is|was|at|from|set to|reduced to|"
+    r"increased to|fixed at|"
+    r"values?|equal to|as)\b|[({\[\"'`]|\s)*\Z",
+    re.I,
+)
+BETWEEN = re.compile(r"[\s,/&{}()→-]*(?:to|and|or|then|vs\.?)?[\s,/&{}()→-]*\Z", re.I)
+THRESHOLD = re.compile(
+    r"(?:[<>≤≥]|\b(?:above|below|over|under|at least|at most|less than|more than|within|exceeds?|"
+    r"greater than|target|threshold|goal)\b)\s*(?:of|is|:|=|a|the)?\s*[<>≤≥]?\s*\Z",
+    re.I,
+)
+RESULT_WORDS = re.compile(
+    r"\b(?:improv|achiev|increas|decreas|reduc|obtain|reach|attain|outperform|lower|higher|better|"
+    r"worse|accurac|score|loss|error|correlat|ablat|variance|divergence|gain|drop|gave|yield|"
+    r"result|measur|show|rate|from\b.*\bto\b)",
+    re.I,
+)
+
+
+def is_no_number(text: str, numeral: Numeral, *, item: bool) -> bool:
+    """Say whether a number is none that anybody measured: a year, a reference, a list's number."""
+    before, behind = text[: numeral.start], text[numeral.end :]
+    if REFERENCE.search(before[-80:]) and not numeral.percent:
+        return True
+    if _is_year(before, behind, numeral) or P_VALUE.search(before):
+        return True
+    if CONVENTION.match(behind) or re.match(r"(?:st|nd|rd|th)\b", behind):
+        return True
+    if re.search(r"\[[\d,\s–-]*\Z", before) and re.match(r"[\d,\s–-]*\]", behind):
+        return True
+    if re.search(r"(?:https?:|www\.|doi|\\)\S*\Z|`[^`]*\Z", before) and "`" in before[-60:] + "x":
+        return before.count("`") % 2 == 1 or bool(re.search(r"https?:\S*\Z", before))
+    return (not before.strip() and numeral.integer and bool(re.match(r"[.)]\s", behind))) or (
+        item and not before.strip(" (") and bool(re.match(r"\)\s", behind))
+    )
+
+
+def _is_year(before: str, behind: str, numeral: Numeral) -> bool:
+    if numeral.percent or not re.fullmatch(r"\d{4}", numeral.text):
+        return False
+    if not 1900 <= numeral.value <= 2100:
+        return False
+    cited = re.search(r"(?:\(|,|\bin|\bsince|\bof|\bet al\.?,?|\d{4}[;,–-])\s*\(?\Z", before)
+    return bool(cited) or bool(re.match(r"\s*[);]", behind)) or bool(re.match(r"[a-z]\b", behind))
+
+
+def is_counted(text: str, numeral: Numeral) -> bool:
+    """Say whether a whole number counts things, as in `5 seeds` or `4,882 steps`."""
+    return numeral.integer and not numeral.percent and bool(COUNTED.match(text[numeral.end :]))
+
+
+def setting_of(
+    text: str, numeral: Numeral, settings: list[SettingMention], numerals: tuple[Numeral, ...]
+) -> SettingMention | None:
+    """Return the configuration key that a number is the value of: `lr = 0.0003`, `k of 20, 40`."""
+    for mention in reversed(settings):
+        if mention.end > numeral.start:
+            continue
+        between = text[mention.end : numeral.start]
+        inner = [n for n in numerals if mention.end <= n.start < numeral.start]
+        if not inner and GLUE.match(between):
+            return mention
+        if inner and GLUE.match(text[mention.end : inner[0].start]):
+            ends = [*inner, numeral]
+            if all(BETWEEN.match(text[a.end : b.start]) for a, b in itertools.pairwise(ends)):
+                return mention
+    return None
+
+
+def is_symbol(text: str, numeral: Numeral) -> bool:
+    """Say whether a number is the value of a one-letter symbol: `k = 20`, `λ_2 = 0.01`."""
+    return bool(SYMBOL.search(text[max(0, numeral.start - 30) : numeral.start]))
+
+
+def known_setting(numeral: Numeral, vocabulary: Vocabulary) -> str:
+    """Return where a number stands in the configuration or the idea; empty when nowhere."""
+    if any(numeral.shows(value) for value in vocabulary.settings_values):
+        return "a value of the configuration"
+    if any(numeral.shows(value) for value in vocabulary.idea_values):
+        return "stated by the idea"
+    if numeral.percent and any(
+        numeral.shows(value, 100)
+        for value in (*vocabulary.settings_values, *vocabulary.idea_values)
+    ):
+        return "a value of the configuration or the idea, as a percentage"
+    return ""
+
+
+def inequality(text: str, numeral: Numeral) -> int:
+    """Return +1 for `above 0.9`, -1 for `below 0.9`, 0 otherwise."""
+    match = THRESHOLD.search(text[max(0, numeral.start - 30) : numeral.start])
+    if match is None:
+        return 0
+    word = match[0].lower()
+    if re.search(r"[>≥]|above|over|at least|more|greater|exceed", word):
+        return 1
+    return -1 if re.search(r"[<≤]|below|under|at most|less|within", word) else 0

@@ -1,0 +1,144 @@
+"""Typed numbers: where they stand, what they say, and at which precision."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
+
+SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+MINUS = "-−–"
+
+NUMERAL = re.compile(
+    r"(?P<sign>[+\-−–±]?)"
+    r"(?P<digits>\d{1,3}(?:[,\u2009\u202f]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|(?<!\d)\.\d+)"
+    r"(?:\s?[×·x⋅∗*]\s?10\s?(?:\^\s?\{?\(?(?P<power>[+\-−–]?\s?\d{1,3})\)?\}?|(?P<raised>⁻?[⁰¹²³⁴-⁹]+))"
+    r"|[eE](?P<exponent>[+\-−]?\d{1,3})(?![\w.]))?"
+)
+SUFFIX = re.compile(
+    r"\s?(?P<unit>%|percent\b|percentage points?\b|pp\b|points?\b)"
+    r"|(?P<letters>[A-Za-z_]+)|\s?[×](?!\s?\d)"
+)
+SCALES = {
+    "k": Decimal(10) ** 3,
+    "K": Decimal(10) ** 3,
+    "M": Decimal(10) ** 6,
+    "B": Decimal(10) ** 9,
+}
+UNITS = frozenset({"x", "X", "s", "ms", "h", "min", "GB", "MB", "nats", "pp"})
+NAME_BEFORE = re.compile(r"(?:[A-Za-z_][\w.]*[-–_/.]|[\w.]|\d[./:-])\Z")
+APPROXIMATE = re.compile(
+    r"(?:~|≈|about|around|approximately|approx\.|roughly|nearly|almost|some|circa|ca\.)\s*\Z", re.I
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numeral:
+    """One typed number."""
+
+    text: str
+    start: int
+    end: int
+    value: Decimal
+    quantum: Decimal
+    """One unit of the last digit shown."""
+    percent: bool = False
+    factor: bool = False
+    """Written as `1.5x` or `2 times`."""
+    signed: bool = False
+    spread: bool = False
+    """Follows a plus-minus sign."""
+
+    @property
+    def integer(self) -> bool:
+        """Whether no decimals are shown."""
+        return self.quantum >= 1
+
+    @property
+    def digits(self) -> int:
+        """Significant digits shown."""
+        if not self.value:
+            return 1
+        return max(1, self.value.adjusted() - self.quantum.adjusted() + 1)
+
+    def shows(self, value: float, scale: int = 1) -> bool:
+        """Say whether `value * scale` is what this numeral shows, rounded to its last digit."""
+        try:
+            exact = Decimal(repr(value)) * scale
+            if not exact.is_finite() or abs(exact.adjusted() - self.value.adjusted()) > 2:
+                return bool(exact == self.value)
+            return any(
+                exact.quantize(self.quantum, rounding=mode) == self.value
+                for mode in (ROUND_HALF_UP, ROUND_HALF_EVEN)
+            )
+        except InvalidOperation:
+            return False
+
+
+def find_numerals(text: str) -> Iterator[Numeral]:
+    """Yield the numbers of `text`; digits that are part of a name, a version or a date are none."""
+    end = 0
+    for match in NUMERAL.finditer(text):
+        if match.start() < end:
+            continue
+        found = _numeral(text, match)
+        if found is not None:
+            end = found.end
+            yield found
+
+
+def _numeral(text: str, match: re.Match[str]) -> Numeral | None:
+    sign, start, end = match["sign"], match.start(), match.end()
+    before = text[max(0, start - 40) : start]
+    joined = before[-1:].isalnum() or before[-1:] in (")", "]", "_")
+    if sign and joined:
+        if sign in MINUS and before[-1:].isalpha():
+            return None  # the 2 of gemma-2, the 1 of top-1
+        sign = ""  # a range or a difference, such as 3-5
+    elif not sign and _inside_a_name(before):
+        return None
+    if re.match(r"[.:]\d|[-–/]\d+[-–/]\d", text[end:]):
+        return None  # a version, a time, a date
+    digits = re.sub(r"[,\u2009\u202f]", "", match["digits"])
+    power = _exponent(match)
+    value = Decimal(digits).scaleb(power)
+    quantum = Decimal(1).scaleb(power - len(digits.partition(".")[2]))
+    suffix = SUFFIX.match(text, end)
+    percent = factor = False
+    if suffix:
+        letters = suffix["letters"] or ""
+        if letters and letters not in UNITS and letters not in SCALES:
+            return None  # 2b, 3rd, 70M_params
+        scale = SCALES.get(letters, Decimal(1))
+        value, quantum, end = value * scale, quantum * scale, suffix.end()
+        factor = letters in ("x", "X") or not (letters or suffix["unit"])
+        percent = suffix["unit"] is not None and suffix["unit"] != "points"
+    factor = factor or bool(re.match(r"\s?(?:times|fold|-fold)\b", text[end:]))
+    if digits.endswith("0") and quantum >= 1 and APPROXIMATE.search(before):
+        zeros = len(digits) - len(digits.rstrip("0"))
+        quantum = quantum.scaleb(min(zeros, len(digits) - 2)) if len(digits) > 2 else quantum
+    negative = bool(sign) and sign in MINUS
+    return Numeral(
+        text=text[start:end].strip(),
+        start=start,
+        end=end,
+        value=-value if negative else value,
+        quantum=quantum,
+        percent=percent,
+        factor=factor,
+        signed=bool(sign) and sign != "±",
+        spread=sign == "±" or bool(re.search(r"(?:±|\+/-|\+-)\s?\Z", before)),
+    )
+
+
+def _inside_a_name(before: str) -> bool:
+    if not NAME_BEFORE.search(before[-12:]):
+        return False
+    after_number = re.search(r"\d[-–/]\Z", before)
+    return not after_number or bool(re.search(r"[A-Za-z_]\w*[-–/]\Z", before))
+
+
+def _exponent(match: re.Match[str]) -> int:
+    raw = match["power"] or match["raised"] or match["exponent"] or "0"
+    return int(re.sub(r"\s", "", raw.translate(SUPERSCRIPTS)).replace("−", "-").replace("–", "-"))

@@ -1,0 +1,181 @@
+"""Tables: a cell's number is bound by its row's label, its column's headers, and the caption."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ai_scientist.claims.binding import Binding, Scene
+from ai_scientist.claims.evidence import Evidence
+from ai_scientist.claims.exempt import known_setting
+from ai_scientist.claims.judging import Judge, Ruling
+from ai_scientist.claims.numerals import Numeral, find_numerals
+from ai_scientist.claims.units import Cell, Table
+from ai_scientist.claims.vocabulary import MetricMention, RunMention, Vocabulary
+
+DELTA = re.compile(
+    r"Δ|\bdelta|\bdiff|\bchange|\bimprov|\brelative|\bratio|\bgain|\breduction|\bvs\b|^\s*\(?%\)?\s*$",
+    re.I,
+)
+PLAIN_COLUMN = re.compile(r"^\W*(?:runs?|seeds?|n|#|no\.?|steps?|epochs?|id|year|ref\.?)\W*$", re.I)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRuling:
+    """One number of a table with its ruling."""
+
+    numeral: Numeral
+    start: int
+    """In the flat text of the table's source."""
+    ruling: Ruling
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Label:
+    """What a header, a row's label or a caption names."""
+
+    text: str
+    runs: tuple[RunMention, ...] = ()
+    metrics: tuple[MetricMention, ...] = ()
+
+
+@dataclass(frozen=True)
+class TableJudge:
+    """Judges the cells of one study's tables."""
+
+    evidence: Evidence
+    vocabulary: Vocabulary
+
+    def judge(self, table: Table) -> Iterator[CellRuling]:
+        """Yield a ruling for each number that stands where a result stands."""
+        head, body = self._split(table)
+        columns = self._columns(head, max((len(row) for row in table.rows), default=0))
+        caption = self._label(table.caption)
+        for row in body:
+            first = row[0] if row else Cell(text="", start=0)
+            label = self._label(first.text)
+            rulings = list(self._row(row, label, columns, caption))
+            yield from self._one_metric_per_row(rulings)
+
+    def _row(
+        self, row: tuple[Cell, ...], label: _Label, columns: list[_Label], caption: _Label
+    ) -> Iterator[CellRuling]:
+        for index, cell in enumerate(row):
+            named = bool(re.search(r"[A-Za-z]{2}", re.sub(r"run[ _]?\d+", "run", cell.text)))
+            if index == 0 and (named or len(row) > 1):
+                continue
+            column = columns[index] if index < len(columns) else _Label(text="")
+            if PLAIN_COLUMN.match(column.text) or (named and not column.metrics):
+                continue
+            if self._is_setting(column) or self._is_setting(label):
+                continue
+            yield from self._cell(cell, label, column, _Around(columns[:index], caption))
+
+    def _cell(
+        self, cell: Cell, label: _Label, column: _Label, around: _Around
+    ) -> Iterator[CellRuling]:
+        judge = Judge(self.evidence)
+        runs = column.runs or () if label.runs == () else label.runs
+        delta = bool(DELTA.search(column.text)) or bool(DELTA.search(label.text))
+        metrics = column.metrics or label.metrics or around.caption.metrics[:1]
+        if not column.metrics and not label.metrics and delta:
+            left = [c.metrics for c in around.left if c.metrics]
+            metrics = left[-1] if left else metrics
+        mentions = (*label.runs, *column.runs)
+        for position, numeral in enumerate(find_numerals(cell.text)):
+            inner = position > 0 and not numeral.spread
+            change = delta or (inner and (numeral.signed or numeral.percent))
+            own = runs or (around.caption.runs if len(around.caption.runs) == 1 else ())
+            chosen = own[0] if own else None
+            paths = metrics[0].paths if metrics else ()
+            named = tuple(run for mention in own for run in mention.runs)
+            if chosen is not None and chosen.kind == "best":
+                best = [self.evidence.best_run(path) for path in paths]
+                named = tuple(dict.fromkeys(run for run in best if run))
+            binding = Binding(
+                paths=paths,
+                runs=named if chosen is not None else (),
+                named=bool(own),
+                tight=bool(own),
+                group=chosen.kind if chosen and chosen.kind in ("method", "final", "best") else "",
+                exact=metrics[0].exact if metrics else True,
+            )
+            scene = Scene(text=cell.text, numerals=(numeral,), runs=mentions, metrics=metrics)
+            ruling = judge.rule(numeral, binding, scene, change=change)
+            if (
+                ruling.verdict == "unsupported"
+                and not paths
+                and (where := known_setting(numeral, self.vocabulary))
+            ):
+                ruling = Ruling(verdict="configuration", evidence=where)
+            yield CellRuling(
+                numeral=numeral,
+                start=cell.start + numeral.start,
+                ruling=ruling,
+                label=" / ".join(t.text.strip() for t in (label, column) if t.text.strip()),
+            )
+
+    def _one_metric_per_row(self, rulings: list[CellRuling]) -> Iterator[CellRuling]:
+        """Turn a row round whose ambiguous label hides that its cells are different metrics."""
+        foreign = [one for one in rulings if one.ruling.kind == "wrong_attribution"]
+        for one in rulings:
+            if foreign and one.ruling.verdict == "ambiguous" and one not in foreign:
+                evidence = (
+                    f"{one.ruling.evidence}, while {foreign[0].numeral.text} in the same row: "
+                    f"{foreign[0].ruling.evidence}"
+                )
+                ruling = Ruling(verdict="ambiguous", evidence=evidence, kind="wrong_attribution")
+                yield CellRuling(
+                    numeral=one.numeral, start=one.start, ruling=ruling, label=one.label
+                )
+            else:
+                yield one
+
+    def _split(self, table: Table) -> tuple[list[tuple[Cell, ...]], list[tuple[Cell, ...]]]:
+        """Return the rows of headers, which hold no bare number behind their first cell, and others."""
+        head: list[tuple[Cell, ...]] = []
+        for position, row in enumerate(table.rows):
+            bare = [
+                c
+                for c in row[1:]
+                if re.fullmatch(r"[\s$]*[-+±~]?[\d.,]+\D{0,20}.*", c.text.strip())
+            ]
+            if bare or position >= 3:
+                return head, list(table.rows[position:])
+            head.append(row)
+            if position == 0 and len(table.rows) > 1 and not any(c.text.strip() for c in row[1:]):
+                continue
+        return head, []
+
+    def _columns(self, head: list[tuple[Cell, ...]], width: int) -> list[_Label]:
+        texts = [""] * width
+        for row in head:
+            for index, cell in enumerate(row):
+                texts[index] = f"{texts[index]} {cell.text.strip()}".strip()
+        return [self._label(text) for text in texts]
+
+    def _label(self, text: str) -> _Label:
+        runs = tuple(self.vocabulary.runs(text))
+        metrics = tuple(
+            m
+            for m in self.vocabulary.metrics(text)
+            if all(m.end <= r.start or m.start >= r.end for r in runs)
+        )
+        return _Label(text=text, runs=runs, metrics=tuple(sorted(metrics, key=_size)))
+
+    def _is_setting(self, label: _Label) -> bool:
+        return bool(self.vocabulary.settings(label.text)) and not label.metrics
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What stands around a cell: the columns left of it and the caption."""
+
+    left: list[_Label]
+    caption: _Label
+
+
+def _size(mention: MetricMention) -> tuple[bool, int]:
+    return not mention.exact, mention.start - mention.end

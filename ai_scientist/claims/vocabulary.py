@@ -1,0 +1,348 @@
+"""Which runs, metrics and settings a sentence, a heading or a table header speaks of."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from ai_scientist.claims.evidence import Evidence
+from ai_scientist.claims.numerals import find_numerals
+from ai_scientist.records import Scalar
+
+WORD = re.compile(r"[A-Za-z]+|\d+")
+SAME = {
+    "divergence": "div", "acc": "accuracy", "err": "error", "val": "validation", "eval": "test",
+    "accuracies": "accuracy", "losses": "loss", "correlations": "correlation", "avg": "mean",
+    "average": "mean", "cosine": "cos", "similarity": "sim", "evaluation": "test",
+}  # fmt: skip
+FILLERS = frozenset(
+    [
+        "sae",
+        "llm",
+        "mean",
+        "test",
+        "final",
+        "score",
+        "total",
+        "value",
+        "metric",
+        "result",
+        "rate",
+        "fraction",
+        "share",
+        "of",
+        "the",
+    ]
+)
+CUT = frozenset({"with", "without", "at", "per", "threshold"})
+TOO_GENERAL = frozenset(
+    [
+        "a",
+        "an",
+        "in",
+        "out",
+        "on",
+        "by",
+        "to",
+        "of",
+        "is",
+        "run",
+        "runs",
+        "k",
+        "n",
+        "d",
+        "x",
+        "y",
+        "layer",
+        "size",
+        "step",
+        "steps",
+        "time",
+        "seconds",
+        "number",
+        "count",
+        "norm",
+        "no",
+        "all",
+        "best",
+        "train",
+        "training",
+        "test",
+        "value",
+        "dir",
+        "ratio",
+        "total",
+        "data",
+        "input",
+        "output",
+        "max",
+        "min",
+    ]
+)
+SETTING_WORDS = {
+    "lr": ("learning", "rate"), "dict_size": ("dictionary", "size"), "d_sae": ("width",),
+    "n_epochs": ("epochs",), "bs": ("batch", "size"), "wd": ("weight", "decay"),
+}  # fmt: skip
+RUN = re.compile(
+    r"\bruns?[\s_~-]{0,2}(?P<first>\d{1,3})(?P<arm>/[A-Za-z][\w-]*)?\b"
+    r"(?P<more>(?:\s?(?:,|,?\s?and|&|to|through|–|-)\s?(?:runs?[\s_]?)?\d{1,3}\b(?![.%]\w*))*)",
+    re.I,
+)
+BASELINE = re.compile(r"\b(?:the\s+)?baselines?\b|\bunmodified\s+(?:model|code|template)\b", re.I)
+METHOD = re.compile(
+    r"\b(?:our|proposed|this)\s+(?:\w+[- ]){0,2}?(?:methods?|approach|models?|variants?|technique|"
+    r"saes?|algorithm|system|modification)\b|\bours\b|\bwe\s+(?:achieve|obtain|reach|attain|get)d?\b"
+    r"|\bthe\s+(?:method|proposed\s+\w+)\b",
+    re.I,
+)
+THINGS = r"(?:runs?|configurations?|variants?|versions?|models?|methods?|experiments?|settings?)"
+FINAL = re.compile(rf"\b(?:final|last|latest)\s+(?:\w+\s+)?{THINGS}\b", re.I)
+BEST = re.compile(rf"\b(?:best|strongest)(?:[- ]performing)?\s+(?:\w+\s+)?{THINGS}\b", re.I)
+
+RunKind = Literal["run", "baseline", "method", "final", "best"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMention:
+    """Words that name one run, or a group of runs."""
+
+    start: int
+    end: int
+    kind: RunKind
+    runs: tuple[str, ...]
+    """Empty for `best`, which depends on the metric, and for a run that does not exist."""
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricMention:
+    """Words that name a metric; several paths when the words fit more than one."""
+
+    start: int
+    end: int
+    paths: tuple[str, ...]
+    exact: bool
+    """The words are a whole name, not a part of one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingMention:
+    """Words that name a configuration key."""
+
+    start: int
+    end: int
+    values: tuple[Scalar, ...]
+
+
+class Vocabulary:
+    """Finds the names of one study's runs, metrics and settings in text."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+
+    @cached_property
+    def _metrics(self) -> dict[tuple[str, ...], tuple[dict[str, None], dict[str, None]]]:
+        """Token sequence -> paths it names whole, paths it names in part."""
+        table: dict[tuple[str, ...], tuple[dict[str, None], dict[str, None]]] = defaultdict(
+            lambda: ({}, {})
+        )
+        for path in self.evidence.paths:
+            parts = path.split("/")
+            last = tokens(parts[-1])
+            whole = {last, tokens(self.evidence.names[path]), tokens(path)}
+            if len(parts) > 1:
+                whole.add(tokens(" ".join(parts[-2:])))
+            for alias in whole:
+                table[alias][0][path] = None
+            bare = tuple(word for word in last if word not in FILLERS)
+            stem = tuple(_until_cut(bare))
+            for alias in {bare, stem} - whole:
+                table[alias][1][path] = None
+        return {
+            alias: paths
+            for alias, paths in table.items()
+            if alias
+            and not (
+                len(alias) == 1
+                and (alias[0] in TOO_GENERAL or len(alias[0]) < 2 or alias[0].isdigit())
+            )
+        }
+
+    @cached_property
+    def _settings(self) -> dict[tuple[str, ...], tuple[Scalar, ...]]:
+        table: dict[tuple[str, ...], dict[Scalar, None]] = defaultdict(dict)
+        for config in self.evidence.configs.values():
+            for path, value in config.items():
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    continue
+                key = path.rsplit("/", 1)[-1]
+                for alias in {tokens(key), SETTING_WORDS.get(key, tokens(key))}:
+                    table[alias][value] = None
+        return {alias: tuple(values) for alias, values in table.items() if alias}
+
+    @cached_property
+    def settings_values(self) -> tuple[float, ...]:
+        """Every number in any run's configuration."""
+        values = {v for found in self._settings.values() for v in found}
+        return tuple(float(v) for v in values if isinstance(v, int | float))
+
+    @cached_property
+    def idea_values(self) -> tuple[float, ...]:
+        """Every number that the idea states."""
+        idea = self.evidence.idea
+        if idea is None:
+            return ()
+        texts = [idea.title, idea.experiment, idea.technical_details, idea.implementation_plan]
+        texts += [idea.abstract, *(str(value) for value in idea.given.values())]
+        return tuple({float(n.value) for text in texts for n in find_numerals(text)})
+
+    def metrics(self, text: str) -> list[MetricMention]:
+        """Return the metrics named in `text`, the longest name at each place."""
+        found: list[MetricMention] = []
+        words = list(WORD.finditer(text))
+        canonical = [_canonical(word[0]) for word in words]
+        index = 0
+        while index < len(words):
+            length, mention = self._longest(text, words, canonical, index)
+            if mention is not None:
+                found.append(mention)
+            index += max(1, length)
+        return found
+
+    def _longest(
+        self, text: str, words: list[re.Match[str]], canonical: list[str], index: int
+    ) -> tuple[int, MetricMention | None]:
+        for length in range(min(12, len(words) - index), 0, -1):
+            entry = self._metrics.get(tuple(canonical[index : index + length]))
+            if entry is None:
+                continue
+            start, end = words[index].start(), words[index + length - 1].end()
+            if re.search(r"[.;!?]\s|[,(]", text[start:end]):
+                continue
+            whole, partial = entry
+            paths = tuple(whole or partial)
+            return length, MetricMention(start=start, end=end, paths=paths, exact=bool(whole))
+        return 1, None
+
+    def settings(self, text: str) -> list[SettingMention]:
+        """Return the configuration keys named in `text`."""
+        found: list[SettingMention] = []
+        words = list(WORD.finditer(text))
+        canonical = [_canonical(word[0]) for word in words]
+        for index in range(len(words)):
+            for length in range(min(6, len(words) - index), 0, -1):
+                values = self._settings.get(tuple(canonical[index : index + length]))
+                if values is not None:
+                    start, end = words[index].start(), words[index + length - 1].end()
+                    found.append(SettingMention(start=start, end=end, values=values))
+                    break
+        return found
+
+    def runs(self, text: str) -> list[RunMention]:
+        """Return the runs named in `text`, in order, without overlaps."""
+        found = [*self._numbered(text), *self._titled(text), *self._armed(text)]
+        known = self.evidence.runs
+        if "run_0" in known:
+            found += _each(BASELINE, text, "baseline", ("run_0",))
+        others = tuple(name for name in self.evidence.numbered if name != "run_0")
+        final = self.evidence.final_run()
+        found += _each(FINAL, text, "final", (final,) if final else ())
+        found += _each(BEST, text, "best", ())
+        found += _each(METHOD, text, "method", others)
+        order = {"run": 0, "baseline": 1, "final": 2, "best": 2, "method": 3}
+        chosen: list[RunMention] = []
+        for mention in sorted(found, key=lambda m: (order[m.kind], m.start)):
+            if all(mention.end <= other.start or mention.start >= other.end for other in chosen):
+                chosen.append(mention)
+        return sorted(chosen, key=lambda mention: mention.start)
+
+    def _numbered(self, text: str) -> Iterable[RunMention]:
+        for match in RUN.finditer(text):
+            name = f"run_{int(match['first'])}"
+            arm = f"{name}{match['arm'] or ''}"
+            name = arm if arm in self.evidence.runs else name
+            plural = match[0].lower().startswith("runs")
+            more = match["more"] if plural else ""
+            end = match.end() if plural else match.start("more")
+            names = [name, *(f"run_{int(n)}" for n in re.findall(r"\d+", more))]
+            if plural and re.search(r"to|through|–|-", more) and len(names) == 2:
+                low, high = int(names[0][4:]), int(names[1][4:])
+                names = [f"run_{n}" for n in range(low, min(high, low + 50) + 1)]
+            if len(names) > 1:
+                # Each is a mention of its own, so that lists of values can be paired with them.
+                places = [m.span() for m in re.finditer(r"\d+", text[match.start() : end])]
+                if len(places) == len(names):
+                    for one, (a, b) in zip(names, places, strict=True):
+                        offset = match.start()
+                        yield self._one(one, offset + a, offset + b, text)
+                    continue
+            yield RunMention(
+                start=match.start(),
+                end=end,
+                kind="baseline" if names == ["run_0"] else "run",
+                runs=tuple(n for n in names if n in self.evidence.runs),
+                text=text[match.start() : end],
+            )
+
+    def _one(self, name: str, start: int, end: int, text: str) -> RunMention:
+        known = (name,) if name in self.evidence.runs else ()
+        return RunMention(start=start, end=end, kind="run", runs=known, text=name)
+
+    def _titled(self, text: str) -> Iterable[RunMention]:
+        lower = text.lower()
+        for name, title in self.evidence.titles.items():
+            short = re.sub(r"\(.*?\)", "", title).strip().lower()
+            if len(short) < 8 or short.startswith("run_") or " " not in short:
+                continue
+            start = lower.find(short)
+            if start >= 0:
+                end = start + len(short)
+                yield RunMention(
+                    start=start, end=end, kind="run", runs=(name,), text=text[start:end]
+                )
+
+    def _armed(self, text: str) -> Iterable[RunMention]:
+        arms: dict[str, list[str]] = defaultdict(list)
+        for name in self.evidence.runs:
+            if "/" in name:
+                arms[name.split("/", 1)[1]].append(name)
+        for arm, names in arms.items():
+            words = re.escape(arm).replace("_", "[ _-]")
+            pattern = re.compile(
+                rf"\b{words}\s+(?:control|arm|placebo|weights?)\b|\b(?:control|arm)\s+{words}\b",
+                re.I,
+            )
+            yield from _each(pattern, text, "run", tuple(names))
+
+
+def _each(
+    pattern: re.Pattern[str], text: str, kind: RunKind, runs: tuple[str, ...]
+) -> list[RunMention]:
+    return [
+        RunMention(start=m.start(), end=m.end(), kind=kind, runs=runs, text=m[0])
+        for m in pattern.finditer(text)
+    ]
+
+
+def tokens(name: str) -> tuple[str, ...]:
+    """Return a name's words as they are compared: lower case, singular, synonyms made one."""
+    return tuple(_canonical(word) for word in WORD.findall(name))
+
+
+def _canonical(word: str) -> str:
+    word = word.lower()
+    word = SAME.get(word, word)
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    return SAME.get(word, word)
+
+
+def _until_cut(words: Iterable[str]) -> Iterable[str]:
+    for word in words:
+        if word in CUT:
+            return
+        yield word
