@@ -38,6 +38,10 @@ CHANGE_BEHIND = re.compile(
     r"|of\s+run|that\s+of|(?:as\s+)?(?:large|high|low)\b)",
     re.I,
 )
+COMPARED_WITH = re.compile(
+    r"\b(?:than|over|compared (?:to|with)|relative to|versus|vs\.?|against|of)\s+(?:that of\s+)?\Z",
+    re.I,
+)
 LIST_GAP = re.compile(r"[\s,;/&()%]*(?:and|or|to|versus|vs\.?|respectively)?[\s,;/&()%]*\Z", re.I)
 
 
@@ -197,8 +201,11 @@ def _run_of(scene: Scene, index: int, numeral: Numeral) -> tuple[RunMention | No
     if behind:
         gap = scene.text[numeral.end : behind[0].start]
         gap = re.sub(r"^\s*(?:±|\+/-)\s*[\d.,]+", "", gap)
-        if RUN_BEHIND.match(gap) and gap.strip():
+        owns_next = re.match(r"\s*(?:[:=]|\d|of\s+\d)", scene.text[behind[0].end :])
+        if RUN_BEHIND.match(gap) and gap.strip() and not owns_next:
             return behind[0], True
     if before:
         return before[-1], False
-    return (behind[0], False) if behind else (None, False)
+    if not behind or scene.here or COMPARED_WITH.search(scene.text[: behind[0].start]):
+        return None, False
+    return behind[0], False

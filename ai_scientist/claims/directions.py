@@ -189,11 +189,12 @@ def _by_values(
     (index, first) = left[0]
     for other, second in right:
         same = set(bindings[index].paths) == set(bindings[other].paths) if metric else True
+        word = "higher" if sign > 0 else "lower"
         if same and float(first.value - second.value) * sign <= 0:
             yield FalseComparison(
                 start=where[0],
                 end=where[1],
-                detail=f"{first.text} is not {'higher' if sign > 0 else 'lower'} than {second.text}",
+                detail=f"{first.text} is not {word} than {second.text}",
             )
             return
 

@@ -19,15 +19,15 @@ REFERENCE = re.compile(
     re.I,
 )
 COUNTED = re.compile(
-    r"\s?[- ]?(?:[a-z]+[- ]){0,2}(?:runs?|seeds?|epochs?|layers?|tokens?|steps?|iterations?|"
-    r"samples?|"
-    r"features?|latents?|documents?|heads?|repeats?|repetitions?|questions?|letters?|dimensions?|"
-    r"gpus?|cpus?|cores?|parameters?|examples?|images?|batch(?:es)?|networks?|units?|experiments?|"
-    r"models?|saes?|domains?|datasets?|classes|metrics?|variants?|"
-    r"hours?|minutes?|seconds?|days|"
-    r"pages?|words?|characters?|attempts?|edits?|controls?|arms?|conditions?|hypotheses|points?\s+grid|"
-    r"configurations?|settings?|methods?|papers?|entities|facts|evaluations?|benchmarks?|tasks?|"
-    r"times\b|pairs?|bits?|k\b|neurons?|observations?|sentences?|sections?|figures?|tables?|values?)\b",
+    r"\s?[- ]?(?:(?!(?:for|in|of|at|on|and|to|with|after|by|from|while|than|over|but|is|are|"
+    r"was|were|as|per|the)\b)[a-z]+[- ]){0,2}(?:runs?(?![\s_~]*\d)|seeds?|epochs?|layers?|"
+    r"tokens?|steps?|iterations?|samples?|features?|latents?|documents?|heads?|repeats?|"
+    r"repetitions?|questions?|letters?|dimensions?|gpus?|cpus?|cores?|parameters?|examples?|"
+    r"images?|batch(?:es)?|networks?|units?|experiments?|models?|saes?|domains?|datasets?|"
+    r"classes|metrics?|variants?|hours?|minutes?|seconds?|days|pages?|words?|characters?|"
+    r"attempts?|edits?|controls?|arms?|conditions?|hypotheses|points?\s+grid|configurations?|"
+    r"settings?|methods?|papers?|entities|facts|evaluations?|benchmarks?|tasks?|times\b|"
+    r"pairs?|bits?|k\b|neurons?|observations?|sentences?|sections?|figures?|tables?|values?)\b"
     re.I,
 )
 CONVENTION = re.compile(
@@ -36,12 +36,11 @@ CONVENTION = re.compile(
 P_VALUE = re.compile(r"\bp\s*(?:-?values?)?\s*[<≤>]\s*\Z", re.I)
 SYMBOL = re.compile(
     r"(?:(?<![A-Za-z])(?:[kndFKNTBLHRmw]|[λαβγετμση]\S{0,3}|lambda\S{0,3}|alpha|beta\S?|gamma|"
-    r"eps(?:ilon)?|tau)(?:_?\{?\w{1,8}\}?)?)\s*(?:=|≈|:|∈\s*[{\[(]|of|to|from)\s*\Z"
+    r"eps(?:ilon)?|tau)(?:_\{?\w{1,8}\}?|\d)?)\s*(?:=|≈|:|∈\s*[{\[(]|of|to|from)\s*\Z"
 )
 GLUE = re.compile(
     r"\s*(?:\([^()]{0,12}\))?\s*(?:[=:≈~∈]|\b(?:of|to|is|was|at|from|set to|reduced to|"
-    r"increased to|fixed at|"
-    r"values?|equal to|as)\b|[({\[\"'`]|\s)*\Z",
+    r"increased to|fixed at|values?|equal to|as)\b|[({\[\"'`]|\s)*\Z",
     re.I,
 )
 BETWEEN = re.compile(r"[\s,/&{}()→-]*(?:to|and|or|then|vs\.?)?[\s,/&{}()→-]*\Z", re.I)
@@ -81,7 +80,7 @@ def _is_year(before: str, behind: str, numeral: Numeral) -> bool:
         return False
     if not 1900 <= numeral.value <= 2100:
         return False
-    cited = re.search(r"(?:\(|,|\bin|\bsince|\bof|\bet al\.?,?|\d{4}[;,–-])\s*\(?\Z", before)
+    cited = re.search(r"(?:\(|,|\bin|\bsince|\bet al\.?,?|\d{4}[;,–-])\s*\(?\Z", before)
     return bool(cited) or bool(re.match(r"\s*[);]", behind)) or bool(re.match(r"[a-z]\b", behind))
 
 

@@ -14,7 +14,7 @@ NUMERAL = re.compile(
     r"(?P<sign>[+\-−–±]?)"
     r"(?P<digits>\d{1,3}(?:[,\u2009\u202f]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|(?<!\d)\.\d+)"
     r"(?:\s?[×·x⋅∗*]\s?10\s?(?:\^\s?\{?\(?(?P<power>[+\-−–]?\s?\d{1,3})\)?\}?|(?P<raised>⁻?[⁰¹²³⁴-⁹]+))"
-    r"|[eE](?P<exponent>[+\-−]?\d{1,3})(?![\w.]))?"
+    r"|[eE](?P<exponent>[+\-−]?\d{1,3})(?!\w|\.\d))?"
 )
 SUFFIX = re.compile(
     r"\s?(?P<unit>%|percent\b|percentage points?\b|pp\b|points?\b)"

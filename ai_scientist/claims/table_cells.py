@@ -134,7 +134,7 @@ class TableJudge:
                 yield one
 
     def _split(self, table: Table) -> tuple[list[tuple[Cell, ...]], list[tuple[Cell, ...]]]:
-        """Return the rows of headers, which hold no bare number behind their first cell, and others."""
+        """Return the rows of headers, without a bare number past the first cell, and others."""
         head: list[tuple[Cell, ...]] = []
         for position, row in enumerate(table.rows):
             bare = [

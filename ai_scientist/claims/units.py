@@ -92,7 +92,7 @@ Unit = Sentence | Table
 
 
 def markdown_units(text: str, *, file: str = "") -> Iterator[Unit]:
-    """Cut notes into units. What our code wrote or pasted (facts, dictionaries, code) is left out."""
+    """Cut notes into units; what code wrote or pasted (facts, dictionaries, code) is left out."""
     hidden = text
     for pattern in (FENCE, CODE_FACTS, PASTED):
         hidden = pattern.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), hidden)

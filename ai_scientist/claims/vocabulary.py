@@ -252,7 +252,12 @@ class Vocabulary:
         final = self.evidence.final_run()
         found += _each(FINAL, text, "final", (final,) if final else ())
         found += _each(BEST, text, "best", ())
-        found += _each(METHOD, text, "method", others)
+        explicit = [m.start for m in found if m.kind in ("run", "baseline")]
+        found += [
+            mention
+            for mention in _each(METHOD, text, "method", others)
+            if not (mention.text.lower().startswith("we") and explicit)
+        ]
         order = {"run": 0, "baseline": 1, "final": 2, "best": 2, "method": 3}
         chosen: list[RunMention] = []
         for mention in sorted(found, key=lambda m: (order[m.kind], m.start)):

@@ -1,0 +1,122 @@
+"""Correct sentences and tables over synthetic results: whatever is flagged here is a false alarm.
+
+`{v:1:a}` becomes the value of metric a in run 1, and so on: see `_shown`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ai_scientist.records import Results
+from ai_scientist.tables import format_number, format_with_error
+
+NOTES = (
+    "The {n:a} of run_1 is {v:1:a}.",
+    "run_1 reaches a {n:a} of {v:1:a}, against {v:0:a} for the baseline.",
+    "Run 1: {n:a} {v:1:a}.",
+    "In Run 1 the {n:a} came out at {v:1:a} ({s:1:0:a}).",
+    "The {n:a} is {v:0:a} in run_0 and {v:1:a} in run_1.",
+    "Runs 0 and 1 reach a {n:a} of {v:0:a} and {v:1:a}, respectively.",
+    "{n:a} and {n:b} of run_1 are {v:1:a} and {v:1:b}.",
+    "Compared to the baseline ({v:0:a}), run_1 has a {n:a} of {v:1:a}.",
+    "The {n:a} of run_1 is {dir:1:0:a} than that of run_0.",
+    "run_1 has a {dir:1:0:a} {n:a} than the baseline ({v:1:a} vs {v:0:a}).",
+    "The {n:a} of run_1 differs from the baseline by {d:1:0:a}.",
+    "In run_1 the {n:a} is {dir:1:0:a} by {p:1:0:a} than in run_0.",
+    "The {n:a} changed from {v:0:a} in run_0 to {v:1:a} in run_1.",
+    "Rounded, the {n:a} of run_1 is {r3:1:a}.",
+    "The {n:a} of run_1, written out, is {e:1:a}.",
+    "The {n:a} of run_1 is about {r2:1:a}.",
+    "The {n:a} of run_1 was {full:1:a}.",
+    "With a learning rate of 0.0003 and a batch size of 2,048 run_1 reaches a {n:a} of {v:1:a}.",
+    "We trained for 4,882 steps with lr = 0.0003 and k = 20; the {n:a} of run_1 is {v:1:a}.",
+    "As Section 4.2 and Table 3 show, the {n:a} of run_1 is {v:1:a}.",
+    "Since 2024 such models were trained on 70M parameters (Smith et al., 2023).",
+    "We use Pythia-70M and gemma-2-2b at layer 19 with seed 42.",
+    "The penalty weight λ_2 = 0.01 follows the idea; Equation 3 gives the loss.",
+    "Figure 2 shows the {n:a} over the 5 seeds of run_1.",
+    "1. Train the model on 5 seeds.\n2. Compare the {n:a} of run_1 ({v:1:a}) with run_0 ({v:0:a}).",
+    "- {n:a} of run_1: {v:1:a}\n- {n:b} of run_1: {v:1:b}",
+    "The width is 2304 and the dictionary size 16384 in every run.",
+    "All intervals are at 95% confidence; p < 0.05 counts as significant.",
+    "The {n:a} of run_1 is {ratio:1:0:a} times that of run_0.",
+    "## Run 1: A variant\nThe {n:a} is {v:1:a}, {dir:1:0:a} than the baseline ({v:0:a}).",
+    "## Run 1: A variant\n- {n:a}: {v:1:a}\n- {n:b}: {v:1:b} (baseline: {v:0:b})",
+    "The {n:a} of run_1 is {pm:1:a}.",
+    "We plan to raise λ_2 from 0.01 to 0.05 next, with 3 seeds.",
+    "The experiment took 10 runs; on 2026-11-20 version 1.2.3 was used.",
+    "| run | {n:a} | {n:b} |\n|---|---|---|\n"
+    "| run_0 | {v:0:a} | {v:0:b} |\n| run_1 | {v:1:a} | {v:1:b} |",
+    "| metric | Baseline | Run 1 |\n|---|---|---|\n"
+    "| {n:a} | {v:0:a} | {v:1:a} |\n| {n:b} | {v:0:b} | {v:1:b} |",
+    "| run | {n:a} | Δ vs baseline |\n|---|---|---|\n| run_1 | {v:1:a} | {s:1:0:a} |",
+    "| run | lr | {n:a} |\n|---|---|---|\n| run_1 | 0.0003 | {v:1:a} |",
+)
+LATEX = (
+    r"The {x:a} of run 1 is ${v:1:a}$.",
+    r"Run~1 reaches a {x:a} of {v:1:a}, against {v:0:a} for the baseline \citep{smith2023}.",
+    r"The {x:a} of run\_1 is ${e2:1:a}$.",
+    r"The {x:a} of Run 1 is {dir:1:0:a} by {p2:1:0:a}\% than that of the baseline.".replace(
+        r"}\%", "}"
+    ),
+    r"As shown in Section~\ref{sec:x}, Eq.~(3) and Figure~2, the {x:a} of run 1 is {v:1:a}.",
+    r"We set $\lambda_2 = 0.01$, $k=20$ and a learning rate of $3 \times 10^{-4}$.",
+    r"The {x:a} of run 1 is ${v:1:a} \pm {se:1:a}$.",
+    r"Training takes $4{,}882$ steps of 2{,}048 tokens in 2024.",
+    r"\begin{equation} L = 0.5 x^2 + 1.7 \end{equation}",
+    r"\section{Results of 3 runs} The {x:a} and the {x:b} of run 1 are {v:1:a} and {v:1:b}.",
+    r"\begin{table}\caption{Results of the runs.}\begin{tabular}{lrr}\toprule"
+    r" Run & {x:a} & {x:b} \\ \midrule"
+    "\n"
+    r"Baseline & {v:0:a} & {v:0:b} \\"
+    r" Run 1 & \textbf{{v:1:a}} & {v:1:b} \\ \bottomrule\end{tabular}\end{table}",
+    r"\begin{table}\begin{tabular}{lrr} & Baseline & Run 1 \\ \hline"
+    r" {x:a} & {v:0:a} & ${v:1:a} \pm {se:1:a}$ \\"
+    r" {x:b} & {v:0:b} & {v:1:b} ({s2:1:0:b}) \\ \end{tabular}\caption{All runs.}\end{table}",
+    r"\begin{figure}\includegraphics[width=0.8\textwidth]{a.png}"
+    r"\caption{The {x:a} of run 1 is {v:1:a}.}\end{figure}",
+    r"\begin{abstract}Our baseline has a {x:a} of {v:0:a}.\end{abstract}",
+)
+PLACE = re.compile(r"\{(n|x|v|full|r2|r3|e|e2|se|pm|d|p|p2|s|s2|dir|ratio):((?:\d+:)*)([ab])\}")
+
+
+def fill(text: str, runs: Mapping[str, Results], names: Mapping[str, str]) -> str:
+    """Fill a template's places from the results; `names` maps a and b to metric paths."""
+
+    def one(match: re.Match[str]) -> str:
+        kind, numbers, letter = match.groups()
+        path = names[letter]
+        word = path.rsplit("/", 1)[-1]
+        if kind == "n":
+            return word
+        if kind == "x":
+            return word.replace("_", " ")
+        which = [f"run_{number}" for number in numbers.strip(":").split(":")]
+        value = runs[which[0]].metrics[path]
+        base = runs[which[1]].metrics[path] if len(which) > 1 else value
+        return _shown(kind, value, base, runs[which[0]].stderr.get(path))
+
+    return PLACE.sub(one, text)
+
+
+def _shown(kind: str, value: float, base: float, error: float | None) -> str:
+    mantissa, _, exponent = f"{value:.3e}".partition("e")
+    relative = (value - base) / abs(base) * 100
+    return {
+        "v": format_number(value),
+        "full": repr(value),
+        "r2": f"{float(f'{value:.1e}'):,.{max(0, 1 - int(exponent))}f}",
+        "r3": f"{float(f'{value:.2e}'):,.{max(0, 2 - int(exponent))}f}",
+        "e": f"{mantissa}e{exponent}",
+        "e2": rf"{mantissa} \times 10^{{{int(exponent)}}}",
+        "se": f"{error or 0.0:.{len(format_number(value).partition('.')[2])}f}",
+        "pm": format_with_error(value, error),
+        "d": format_number(abs(value - base)),
+        "p": f"{abs(relative):.1f}%",
+        "p2": rf"{abs(relative):.1f}\%",
+        "s": f"{relative:+.1f}%",
+        "s2": rf"{relative:+.1f}\%",
+        "dir": "higher" if value > base else "lower",
+        "ratio": f"{value / base:.2f}",
+    }[kind]

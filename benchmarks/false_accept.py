@@ -1,0 +1,264 @@
+"""How often an invented number passes the check of claims, and how often a correct one is flagged.
+
+    python benchmarks/false_accept.py [--claims 4000] [--json FILE]
+
+Synthetic result sets of conditions x seeds x metrics. An invented claim names run and metric and
+gives a value within a factor 2 of the true one, with 3 or 4 significant digits, drawn again when it
+equals the true one at the precision shown. Passed = supported, derived, configuration or not seen
+at all. Exit 1 when a goal is missed: passed <= 1%, ambiguous <= 5% at every size, flagged <= 2%.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import statistics
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ai_scientist.claims import Evidence, check_prose
+from ai_scientist.records import Idea, Results
+from benchmarks.correct_claims import LATEX, NOTES, fill
+
+SIZES = ((2, 1, 1), (4, 3, 2), (6, 3, 4), (10, 5, 5))
+METRICS = ("final_loss", "test_accuracy", "dead_share", "mean_absorption_score", "l0")
+SCALES = {
+    "final_loss": (1.0, 300.0), "test_accuracy": (0.4, 0.99), "dead_share": (0.02, 0.4),
+    "mean_absorption_score": (0.005, 0.1), "l0": (20.0, 2000.0),
+}  # fmt: skip
+PASSED = ("supported", "derived", "configuration")
+GOALS = {"passed": 0.01, "ambiguous": 0.05, "flagged": 0.02}
+
+PROSE = (
+    "The {metric} of {run} is {value}.",
+    "{run} reaches a {metric} of {value}.",
+    "In {run}, {metric} came out at {value}.",
+    "With {run} we obtain {value} {metric}.",
+    "{run}: {metric} = {value}",
+    "We measured a {metric} of {value} for {run}.",
+    "As Table 2 shows, the {metric} in {run} is {value} after 4,882 steps at lr = 0.0003.",
+    "{run} improves on {other}: its {metric} is {value}.",
+    "The {metric} falls to {value} in {run}, while {other} stays behind.",
+    "Against {other}, the {metric} of {run} comes to {value}.",
+)
+LATEX_PROSE = (
+    r"The {metric} of {run} is ${value}$.",
+    r"{run} achieves a {metric} of \textbf{{{value}}} \cite{{a2024}}.",
+    r"We find that {metric} equals ${value}$ for {run}, as Figure~\ref{{fig:a}} shows.",
+)
+
+
+def results_of(size: tuple[int, int, int], draw: random.Random) -> Evidence:
+    """Return synthetic results: conditions x seeds x metrics."""
+    conditions, seeds, count = size
+    runs = {}
+    for condition in range(conditions):
+        values: dict[str, tuple[float, ...]] = {}
+        for metric in METRICS[:count]:
+            low, high = SCALES[metric]
+            mean = math.exp(draw.uniform(math.log(low), math.log(high)))
+            values[f"synthetic/{metric}"] = tuple(
+                mean * (1 + 0.02 * draw.gauss(0, 1)) for _ in range(seeds)
+            )
+        runs[f"run_{condition}"] = Results(
+            metrics={path: statistics.fmean(v) for path, v in values.items()},
+            seeds=values if seeds > 1 else {},
+            stderr={
+                path: statistics.stdev(v) / math.sqrt(seeds) for path, v in values.items() if v[1:]
+            },
+        )
+    config = {
+        "config/lr": 0.0003, "config/k": 20, "config/batch_size": 2048, "config/steps": 4882,
+        "config/dict_size": 16384, "config/width": 2304, "config/penalty": 0.01,
+    }  # fmt: skip
+    idea = Idea(
+        name="synthetic", title="A synthetic idea", experiment="Try a penalty of 0.01 and 0.05."
+    )
+    return Evidence(
+        runs=runs,
+        idea=idea,
+        titles={name: "A variant" if name != "run_0" else "Baseline" for name in runs},
+        configs=dict.fromkeys(runs, config),
+        seeds=dict.fromkeys(runs, seeds),
+    )
+
+
+def invent(true: float, digits: int, draw: random.Random) -> str:
+    """Return a value within a factor 2 of `true` that differs from it at the precision shown."""
+    while True:
+        value = true * math.exp(draw.uniform(-math.log(2), math.log(2)))
+        if shown(value, digits) != shown(true, digits):
+            return shown(value, digits)
+
+
+def shown(value: float, digits: int) -> str:
+    """Write a value with so many significant digits, in plain notation."""
+    return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+def run_name(run: str, draw: random.Random) -> str:
+    """Return one of the ways in which a run is called."""
+    number = run[4:]
+    return draw.choice([run, f"Run {number}", f"run {number}"])
+
+
+def prose_claim(evidence: Evidence, draw: random.Random, digits: int) -> tuple[str, str, str]:
+    """Return (kind, text, typed value) of one invented claim in a sentence."""
+    run = draw.choice(list(evidence.runs))
+    other = draw.choice([name for name in evidence.runs if name != run])
+    path = draw.choice(evidence.paths)
+    value = invent(evidence.runs[run].metrics[path], digits, draw)
+    latex = draw.random() < 0.3
+    template = draw.choice(LATEX_PROSE if latex else PROSE)
+    metric = path.rsplit("/", 1)[-1]
+    if latex or draw.random() < 0.5:
+        metric = metric.replace("_", " ")
+    called, second = run_name(run, draw), run_name(other, draw)
+    if latex:
+        called = called.replace("_", r"\_")
+    text = template.format(metric=metric, run=called, other=second, value=value)
+    return ("latex" if latex else "notes"), text, value
+
+
+def table_claim(evidence: Evidence, draw: random.Random, digits: int) -> tuple[str, str, str]:
+    """Return (kind, text, typed value) of one invented cell in an otherwise true table."""
+    run = draw.choice(list(evidence.runs))
+    path = draw.choice(evidence.paths)
+    value = invent(evidence.runs[run].metrics[path], digits, draw)
+    rows = []
+    for name, results in evidence.runs.items():
+        cells = [
+            value if (name, p) == (run, path) else shown(results.metrics[p], 4)
+            for p in evidence.paths
+        ]
+        rows.append([name if name != "run_0" else "Baseline", *cells])
+    names = [p.rsplit("/", 1)[-1] for p in evidence.paths]
+    if draw.random() < 0.5:
+        lines = [["run", *names], ["---"] * (len(names) + 1), *rows]
+        return "notes", "\n".join("| " + " | ".join(line) + " |" for line in lines), value
+    body = " \\\\\n".join(" & ".join(row).replace("_", r"\_") for row in [["Run", *names], *rows])
+    return (
+        "latex",
+        f"\\begin{{tabular}}{{l{'r' * len(names)}}}\n{body} \\\\\n\\end{{tabular}}",
+        value,
+    )
+
+
+def verdict_of(kind: str, text: str, value: str, evidence: Evidence) -> str:
+    """Return the verdict on the invented value; `missed` when the check does not see it."""
+    report = check_prose(text, evidence, kind="latex" if kind == "latex" else "notes")
+    verdicts = [n.verdict for n in report.numbers if n.text.lstrip("+") == value]
+    if not verdicts:
+        return "missed"
+    return min(verdicts, key=["unsupported", "ambiguous", *PASSED].index)
+
+
+def measure_invented(claims: int, digits: tuple[int, ...]) -> list[dict[str, object]]:
+    """Return a row per size and form."""
+    rows: list[dict[str, object]] = []
+    for size in SIZES:
+        for form, make in (("prose", prose_claim), ("table", table_claim)):
+            draw = random.Random(f"{size}{form}{digits}")
+            seen: Counter[str] = Counter()
+            chance = 0.0
+            evidence = results_of(size, draw)
+            for number in range(claims):
+                if number % 50 == 0:
+                    evidence = results_of(size, draw)
+                kind, text, value = make(evidence, draw, draw.choice(digits))
+                seen[verdict_of(kind, text, value, evidence)] += 1
+                chance += chance_level(value, evidence)
+            passed = sum(seen[verdict] for verdict in PASSED) + seen["missed"]
+            rows.append(
+                {
+                    "size": "x".join(map(str, size)),
+                    "form": form,
+                    "passed": passed / claims,
+                    "ambiguous": seen["ambiguous"] / claims,
+                    "set_matcher": chance / claims,
+                    "verdicts": dict(seen),
+                }
+            )
+    return rows
+
+
+def chance_level(value: str, evidence: Evidence) -> float:
+    """Return 1 when some stored value or error, of any run and metric, shows as `value`."""
+    decimals = len(value.partition(".")[2])
+    stored = (v for results in evidence.runs.values() for v in results.metrics.values())
+    return float(any(f"{v:.{decimals}f}" == value for v in stored))
+
+
+def measure_correct(repeats: int) -> dict[str, object]:
+    """Return the share of correct sentences and tables that are flagged."""
+    draw = random.Random(7)
+    flagged: Counter[str] = Counter()
+    total = ambiguous = 0
+    for _ in range(repeats):
+        evidence = results_of(draw.choice(SIZES[1:]), draw)
+        a, b = draw.sample(list(evidence.paths), 2)
+        for kind, texts in (("notes", NOTES), ("latex", LATEX)):
+            for text in texts:
+                filled = fill(text, evidence.runs, {"a": a, "b": b})
+                report = check_prose(filled, evidence, kind="latex" if kind == "latex" else "notes")
+                total += 1
+                bad = [n for n in report.numbers if n.verdict == "unsupported"]
+                ambiguous += any(n.verdict == "ambiguous" for n in report.numbers)
+                if bad or report.findings:
+                    flagged[text] += 1
+    return {
+        "texts": total,
+        "flagged": sum(flagged.values()) / total,
+        "ambiguous": ambiguous / total,
+        "worst": flagged.most_common(8),
+    }
+
+
+def main() -> int:
+    """Measure, print, and say whether the goals are met."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--claims", type=int, default=4000, help="claims per size and form")
+    parser.add_argument("--json", type=Path, help="write the table here too")
+    options = parser.parse_args()
+    started = time.monotonic()
+    rows = measure_invented(options.claims, (3, 4))
+    coarse = measure_invented(max(1, options.claims // 4), (2,))
+    correct = measure_correct(max(1, options.claims // 100))
+    print(
+        f"{'size':>8} {'form':>6} {'passed':>8} {'ambiguous':>10} {'2 digits':>9} {'by chance':>10}"
+    )
+    for row, two in zip(rows, coarse, strict=True):
+        print(
+            f"{row['size']:>8} {row['form']:>6} {row['passed']:>8.2%} {row['ambiguous']:>10.2%} "
+            f"{two['passed']:>9.2%} {two['set_matcher']:>10.2%}"
+        )
+    print(
+        "2 digits: invented values of two digits that pass; by chance: those that equal some value"
+    )
+    print(
+        f"correct texts: {correct['texts']}, wrongly flagged {correct['flagged']:.2%}, "
+        f"ambiguous {correct['ambiguous']:.2%}"
+    )
+    for text, count in correct["worst"]:  # type: ignore[attr-defined]
+        print(f"  flagged {count} times: {text!r}")
+    met = (
+        all(
+            float(str(row[goal])) <= GOALS[goal] for row in rows for goal in ("passed", "ambiguous")
+        )
+        and float(str(correct["flagged"])) <= GOALS["flagged"]
+    )
+    print(f"goals {'met' if met else 'MISSED'} in {time.monotonic() - started:.0f} s")
+    if options.json:
+        content = {"invented": rows, "two_digits": coarse, "correct": correct, "met": met}
+        options.json.write_text(json.dumps(content, indent=1) + "\n")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
