@@ -57,9 +57,7 @@ LATEX = (
     r"The {x:a} of run 1 is ${v:1:a}$.",
     r"Run~1 reaches a {x:a} of {v:1:a}, against {v:0:a} for the baseline \citep{smith2023}.",
     r"The {x:a} of run\_1 is ${e2:1:a}$.",
-    r"The {x:a} of Run 1 is {dir:1:0:a} by {p2:1:0:a}\% than that of the baseline.".replace(
-        r"}\%", "}"
-    ),
+    r"The {x:a} of Run 1 is {dir:1:0:a} by {p2:1:0:a} than that of the baseline.",
     r"As shown in Section~\ref{sec:x}, Eq.~(3) and Figure~2, the {x:a} of run 1 is {v:1:a}.",
     r"We set $\lambda_2 = 0.01$, $k=20$ and a learning rate of $3 \times 10^{-4}$.",
     r"The {x:a} of run 1 is ${v:1:a} \pm {se:1:a}$.",

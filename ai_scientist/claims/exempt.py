@@ -27,7 +27,12 @@ COUNTED = re.compile(
     r"classes|metrics?|variants?|hours?|minutes?|seconds?|days|pages?|words?|characters?|"
     r"attempts?|edits?|controls?|arms?|conditions?|hypotheses|points?\s+grid|configurations?|"
     r"settings?|methods?|papers?|entities|facts|evaluations?|benchmarks?|tasks?|times\b|"
-    r"pairs?|bits?|k\b|neurons?|observations?|sentences?|sections?|figures?|tables?|values?)\b"
+    r"pairs?|bits?|k\b|neurons?|observations?|sentences?|sections?|figures?|tables?|values?)\b",
+    re.I,
+)
+DOTTED = re.compile(
+    r"(?:sections?|sec\.|figures?|figs?\.?|tables?|tab\.|equations?|eqs?\.?|appendi\w+|version|"
+    r"algorithms?|chapters?|torch|python|cuda|lens|theorem|lemma|[§#])\s*(?:[\d.]+\W+(?:and\s)?)*\(?\Z",
     re.I,
 )
 CONVENTION = re.compile(
@@ -60,7 +65,8 @@ RESULT_WORDS = re.compile(
 def is_no_number(text: str, numeral: Numeral, *, item: bool) -> bool:
     """Say whether a number is none that anybody measured: a year, a reference, a list's number."""
     before, behind = text[: numeral.start], text[numeral.end :]
-    if REFERENCE.search(before[-80:]) and not numeral.percent:
+    whole = numeral.integer or DOTTED.search(before[-80:])
+    if whole and not numeral.percent and REFERENCE.search(before[-80:]):
         return True
     if _is_year(before, behind, numeral) or P_VALUE.search(before):
         return True
