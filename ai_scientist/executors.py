@@ -23,7 +23,7 @@ from pathlib import Path
 from time import monotonic
 
 from ai_scientist.errors import InputError, SetupError
-from ai_scientist.leftovers import collect, remove_tree
+from ai_scientist.leftovers import collect, defuse, remove_tree
 from ai_scientist.processes import kill_marked
 from ai_scientist.protocols import Sandbox
 from ai_scientist.records import Execution, ExitCause, Json, RunRequest
@@ -61,21 +61,26 @@ class LocalExecutor:
     def run(self, request: RunRequest) -> Execution:
         """Run `request` to its end and return what was observed; nothing is left running.
 
-        A finished outcome of the same key is returned as it is. Raises SetupError for the person
+        A finished outcome of the same key is returned as it is. Links, pipes and the like are gone
+        from its folder: what is there may be read and copied. Raises SetupError for the person
         when there are too few GPUs, InputError when the request itself cannot be.
         """
         request = replace(request, staging=request.staging.resolve())
         if not (request.staging / "source").is_dir():
             raise InputError(f"no source folder to run in: {request.staging / 'source'}")
+        out = out_folder(request.staging, request.out_name)
         done = read_outcome(request)
         if done is not None:
+            defuse(out)
             return done
         with self._acquire(request.gpus) as gpus:
             prepare(request)
             try:
-                return self._supervise(request, tuple(gpus))
+                done = self._supervise(request, tuple(gpus))
             finally:
                 sweep(request.staging)
+        defuse(out)
+        return done
 
     def cancel(self) -> None:
         """End every execution of this executor now; each `run` returns cause CANCELLED."""

@@ -19,6 +19,10 @@ from pathlib import Path
 from ai_scientist.errors import InputError
 from ai_scientist.sandbox import out_folder
 
+LINK, HARD_LINK, NOT_PLAIN, TOO_DEEP = "a link", "a hard link", "not a plain file", "too deep"
+ODD_NAME, OF_GIT = "name", "a file of git's"
+HARMFUL = (LINK, HARD_LINK, NOT_PLAIN, TOO_DEEP, ODD_NAME, OF_GIT)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionLimits:
@@ -77,6 +81,21 @@ def collect(
     return Collected(files=files, total_bytes=total, left_out=tuple(left_out[:100]))
 
 
+def defuse(folder: Path) -> tuple[str, ...]:
+    """Remove what would harm whoever reads or copies `folder` next; return what was removed.
+
+    That is links of both kinds, pipes, sockets, devices, git's files, and what is nested too deeply
+    or named oddly.
+    """
+    removed = []
+    limits = CollectionLimits(depth=64)
+    for path, name, reason in list(harvest(folder, limits)):
+        if reason in HARMFUL:
+            remove_tree(path)
+            removed.append(f"{name!r}: {reason}")
+    return tuple(removed)
+
+
 def harvest(out: Path, limits: CollectionLimits) -> Iterator[tuple[Path, str, str]]:
     """Yield (path, name below `out`, reason to leave it out or "") of everything but folders."""
     todo = [("", 0)]
@@ -111,19 +130,19 @@ def examine(path: Path, name: str, depth: int, limits: CollectionLimits) -> tupl
     except OSError as error:
         return f"unreadable ({error.strerror})", False
     is_folder = stat.S_ISDIR(state.st_mode)
-    if not name.isprintable() or len(os.fsencode(name)) > limits.name_bytes:
-        return "name", is_folder
-    if name.lower().startswith(".git"):
-        return "a file of git's", is_folder
-    if is_folder:
-        return ("too deep" if depth + 1 > limits.depth else ""), True
     if stat.S_ISLNK(state.st_mode):
-        return "a link", False
-    if not stat.S_ISREG(state.st_mode):
-        return "not a plain file", False
-    if state.st_nlink != 1:
-        return "a hard link", False
-    return "", False
+        return LINK, False
+    if not is_folder and not stat.S_ISREG(state.st_mode):
+        return NOT_PLAIN, False
+    if not is_folder and state.st_nlink != 1:
+        return HARD_LINK, False
+    if is_folder and depth + 1 > limits.depth:
+        return TOO_DEEP, True
+    if not name.isprintable() or len(os.fsencode(name)) > limits.name_bytes:
+        return ODD_NAME, is_folder
+    if name.lower().startswith(".git"):
+        return OF_GIT, is_folder
+    return "", is_folder
 
 
 def take(path: Path, place: Path) -> None:
@@ -141,10 +160,8 @@ def remove_tree(top: Path) -> None:
 
     Subfolders are moved up to `top` before they are emptied, so that no path grows long.
     """
-    if top.is_symlink() or top.is_file():
-        top.unlink()
-        return
-    if not top.is_dir():
+    if top.is_symlink() or not top.is_dir():
+        top.unlink(missing_ok=True)
         return
     number = 0
     todo = [top]

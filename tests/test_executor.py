@@ -349,6 +349,30 @@ def test_only_plain_files_are_taken(tmp_path: Path) -> None:
     assert (tmp_path / "secret").read_text() == "secret"
 
 
+@BY_TIER
+def test_what_a_run_leaves_can_be_read_without_fear(sandbox: Sandbox, tmp_path: Path) -> None:
+    """After a run its folder holds no link, nothing that blocks a reader, nothing of git's."""
+    (tmp_path / "secret").write_text("secret")
+    code = f"""
+        import os
+        os.symlink({str(tmp_path / "secret")!r}, "run_1/final_info.json")
+        os.symlink({str(tmp_path)!r}, "run_1/seed_0")
+        os.symlink("/etc", "run_1/odd\\nname")
+        os.mkfifo("run_1/pipe")
+        open("run_1/one", "w").close()
+        os.link("run_1/one", "run_1/two")
+        open("run_1/plain", "w").close()
+        os.makedirs("run_1/.git/hooks")
+        os.makedirs("run_1/a\\tb")
+        os.symlink("/etc", "run_1/a\\tb/etc")
+    """
+    done = LocalExecutor(sandbox).run(request_for(tmp_path / "staging", code))
+    assert done.cause is ExitCause.EXIT, done.stderr.read_text()
+    out = tmp_path / "staging/source/run_1"
+    assert [path.name for path in out.iterdir()] == ["plain"]
+    assert (tmp_path / "secret").read_text() == "secret"
+
+
 def test_collecting_twice_takes_the_rest(tmp_path: Path) -> None:
     """A launcher killed while it collects can collect again, and nothing is lost."""
     out = tmp_path / "staging/source/run_1"
