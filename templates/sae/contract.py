@@ -60,7 +60,7 @@ def read_request(
     config = _override(config, _read_overrides(), "AI_SCIENTIST_OVERRIDES")
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / "metrics.jsonl").write_text("")
-    _fix_arithmetic(profile, int(seed))
+    _fix_arithmetic(int(seed))
     return Request(
         out_dir=out_dir, profile=profile, seed=int(seed), config=config, data_dir=_data_dir(profile)
     )
@@ -155,12 +155,16 @@ def _data_dir(profile: str) -> Path:
             "AI_SCIENTIST_DATA is not set; make the folder with "
             f"`python prepare.py --profile={profile} --out_dir=DIR` and name it there"
         )
-    if not Path(folder, "meta.json").is_file():
+    meta = Path(folder, "meta.json")
+    if not meta.is_file():
         stop(f"{folder} holds no meta.json; `prepare.py --profile={profile}` did not finish there")
+    made_for = json.loads(meta.read_text())["profile"]
+    if made_for != profile:
+        stop(f"{folder} was made for profile {made_for}, and this run is of profile {profile}")
     return Path(folder)
 
 
-def _fix_arithmetic(profile: str, seed: int) -> None:
+def _fix_arithmetic(seed: int) -> None:
     """Make equal seeds give equal bits: fixed threads, no algorithm that depends on timing."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from contract import Request, summarize
+from contract import Request, stop, summarize
 from data import BENIGN, HAZARD, Data, Documents
 from dictionary import Dictionary, hash_weights
 from language_model import token_losses
@@ -63,6 +63,8 @@ def evaluate(
 
     `training` holds what each seed's training reported. Also writes frontier.json into out_dir.
     """
+    if request.profile not in CONFIGS:
+        stop(f"profile {request.profile} has no evaluation in this form of the template")
     config = CONFIGS[request.profile]
     logits_from = data.tail(config.sae_bench_core)
     measured = {

@@ -30,8 +30,8 @@ class Config:
 
     architecture: str = "topk"
     """`topk`, or `standard`: ReLU latents with an L1 penalty."""
-    n_latents: int = 256
-    k: int = 4
+    n_latents: int = 192
+    k: int = 2
     """Active latents per token (topk)."""
     l1_coefficient: float = 0.05
     """Weight of the mean sum of latents (standard)."""

@@ -64,7 +64,7 @@ SIZES = {
         layers=3,
         layer=1,
         model_documents=6000,
-        model_steps=1500,
+        model_steps=1200,
         sae_documents=3000,
         held_out_documents=270,
         threads=1,
@@ -119,6 +119,8 @@ def build(profile: str, size: Size, folder: Path) -> None:
     save_model(model, world.vocabulary, folder / "model")
     _save_training(model, world, size, folder / "train.safetensors")
     _save_documents(model, world, size, folder)
+    for path in folder.glob("**/*.safetensors"):
+        path.chmod(0o644)  # safetensors writes for the owner alone, and runs may be someone else
     meta = {
         "profile": profile,
         "layer": size.layer,

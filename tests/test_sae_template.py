@@ -1,0 +1,425 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ai_scientist.environments import environment_for
+from ai_scientist.ideas import read_ideas
+from ai_scientist.results import read_results
+from ai_scientist.templates import load_template
+
+IDEAS = (
+    "ratio_ranked_orthogonal_sae",
+    "hierarchical_orthogonal_sae",
+    "sparsity_guided_orthogonal_sae",
+    "frequency_consistency_sae",
+)
+
+
+@pytest.fixture(scope="session")
+def sae_python(project: Path, cache_root: Path) -> Path:
+    """The interpreter that runs the sae template."""
+    lock = project / "templates" / "sae" / "requirements.lock"
+    return environment_for(lock, cache_root, report=print).python
+
+
+@pytest.fixture(scope="session")
+def smoke_data(project: Path, sae_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What prepare.py builds for the rehearsal."""
+    folder = tmp_path_factory.mktemp("sae") / "smoke"
+    done = _call(
+        sae_python,
+        project / "templates" / "sae",
+        "prepare.py",
+        "--profile=smoke",
+        f"--out_dir={folder}",
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def template(tmp_path: Path, project: Path) -> Path:
+    """A copy of the template, as a run folder holds it."""
+    ignored = shutil.ignore_patterns("baselines", "__pycache__")
+    return Path(shutil.copytree(project / "templates" / "sae", tmp_path / "sae", ignore=ignored))
+
+
+def _call(
+    python: Path, folder: Path, *command: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    given = {f"AI_SCIENTIST_{name}": value for name, value in variables.items()}
+    fixed = {"PATH": os.defpath, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [str(python), *command],
+        cwd=folder,
+        env=fixed | given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+    )
+
+
+def _smoke(
+    python: Path, folder: Path, data: Path, run: str = "run_0", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    fixed = {"PROFILE": "smoke", "DATA": str(data)}
+    return _call(python, folder, "experiment.py", f"--out_dir={run}", **(fixed | variables))
+
+
+def _inside(python: Path, folder: Path, code: str) -> dict[str, Any]:
+    """Run `code` beside the template's modules; return the JSON object it prints last."""
+    done = _call(python, folder, "-c", textwrap.dedent(code))
+    assert done.returncode == 0, done.stderr
+    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return printed
+
+
+def _without_seconds(folder: Path, run: str) -> Any:
+    content = json.loads((folder / run / "final_info.json").read_text())
+    for section in content.values():
+        for part in ("final_info", "stderr", "per_seed"):
+            section.get(part, {}).pop("seconds", None)
+    return content
+
+
+def _metrics(folder: Path, run: str) -> dict[str, float]:
+    results = read_results(folder / run / "final_info.json", load_template(folder).metrics).metrics
+    return {path.rsplit("/", 1)[-1]: value for path, value in results.items()}
+
+
+def test_ideas_name_their_terms(project: Path) -> None:
+    """Each shipped idea is valid, of this template, with hypotheses, guards and placebo arms."""
+    for name in IDEAS:
+        (idea,) = read_ideas(project / "ideas" / f"{name}.json")
+        assert (idea.name, idea.template) == (name, "sae")
+        assert idea.hypotheses
+        assert idea.guards
+        arms = {key for control in idea.controls for key in control.overrides}
+        assert len(idea.controls) >= 2
+        assert arms <= set(idea.varies)
+
+
+def test_descriptor_matches_folder(project: Path) -> None:
+    """Every module is named editable or frozen, and experiment.py stays short."""
+    template = load_template(project / "templates" / "sae")
+    modules = {path.name for path in template.folder.glob("*.py")}
+    assert modules == {*template.editable, *template.frozen}
+    assert set(template.profiles) == {"smoke", "small", "full"}
+    assert template.primary_metric in template.metrics
+    lines = (template.folder / "experiment.py").read_text().splitlines()
+    assert len(lines) <= 300
+
+
+@pytest.mark.slow
+def test_smoke_is_deterministic(sae_python: Path, template: Path, smoke_data: Path) -> None:
+    """Equal seeds give equal bits, another seed others; only the seconds may differ."""
+    for run, seed in (("run_0", "7"), ("run_1", "7"), ("run_2", "8")):
+        done = _smoke(sae_python, template, smoke_data, run, SEED=seed)
+        assert (done.returncode, done.stderr) == (0, "")
+    same, again, other = (_without_seconds(template, f"run_{i}") for i in range(3))
+    assert same == again
+    assert same != other
+    steps = [
+        json.loads(line) for line in (template / "run_0/metrics.jsonl").read_text().split("\n")[:-1]
+    ]
+    assert {"start", "middle", "end"} <= {step.get("phase") for step in steps}
+    assert all("step" in step for step in steps)
+
+
+@pytest.mark.slow
+def test_smoke_exercises_every_mechanism(
+    sae_python: Path, template: Path, smoke_data: Path
+) -> None:
+    """The rehearsal imports torch alone, resamples, pulls on dead latents, and reads as results."""
+    code = """
+        import runpy, sys
+        sys.argv = ["experiment.py", "--out_dir=run_0"]
+        runpy.run_path("experiment.py", run_name="__main__")
+        heavy = {"transformer_lens", "transformers", "sae_bench", "matplotlib"} & set(sys.modules)
+        assert not heavy, heavy
+    """
+    variables = {"PROFILE": "smoke", "DATA": str(smoke_data)}
+    done = _call(sae_python, template, "-c", textwrap.dedent(code), **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    metrics = _metrics(template, "run_0")
+    assert metrics["resampled_latents"] > 0
+    assert metrics["gradient_share_auxiliary"] > 1e-4
+    assert metrics["l0"] == 5.0
+    assert 0.0 < metrics["fvu"] < 0.5
+    results = read_results(template / "run_0/final_info.json", load_template(template).metrics)
+    assert set(results.not_run) == {"absorption evaluation results", "sae_bench core"}
+    assert {facts["d_sae"] for facts in results.measured.values()} == {160}
+    assert len({facts["weights_sha256"] for facts in results.measured.values()}) == 1
+    assert {len(values) for values in results.seeds.values()} == {2}
+
+
+@pytest.mark.slow
+def test_standard_architecture(sae_python: Path, template: Path, smoke_data: Path) -> None:
+    """An L1 SAE goes the same way; its sparsity term replaces the auxiliary one."""
+    overrides = json.dumps({"architecture": "standard", "l1_coefficient": 0.1})
+    done = _smoke(sae_python, template, smoke_data, OVERRIDES=overrides)
+    assert (done.returncode, done.stderr) == (0, "")
+    metrics = _metrics(template, "run_0")
+    assert metrics["loss_sparsity"] > 0
+    assert "loss_auxiliary" not in metrics
+    config = _without_seconds(template, "run_0")["training results for layer 0"]["config"]
+    assert config["architecture"] == "standard"
+    assert config["l1_coefficient"] == 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"OVERRIDES": '{"latents": 3}'}, "AI_SCIENTIST_OVERRIDES names 'latents'"),
+        ({"OVERRIDES": '{"k": "3"}'}, "must be of type int"),
+        ({"OVERRIDES": "[1]"}, "must be a JSON object"),
+        ({"OVERRIDES": '{"n_latents": 192}'}, "n_latents and batch_size are both 192"),
+        ({"PROFILE": "huge"}, "this script has smoke, small, full"),
+        ({"PROFILE": "small"}, "was made for profile smoke"),
+        ({"SEED": "-1"}, "must be a whole number"),
+        ({"DATA": "nowhere"}, "nowhere holds no meta.json"),
+        ({"DATA": ""}, "AI_SCIENTIST_DATA is not set"),
+    ],
+)
+def test_wrong_request(
+    sae_python: Path, template: Path, smoke_data: Path, variables: dict[str, str], said: str
+) -> None:
+    """A wrong key, type, size, profile, seed or folder costs one sentence, and leaves no result."""
+    done = _smoke(sae_python, template, smoke_data, **variables)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (template / "run_0/final_info.json").exists()
+
+
+@pytest.mark.slow
+def test_wrong_axis_fails(sae_python: Path, template: Path, smoke_data: Path) -> None:
+    """A Gram matrix over the wrong axis cannot pass unnoticed, since no two sizes are equal."""
+    script = template / "experiment.py"
+    wrong = """        gram = self.sae.W_dec.T @ self.sae.W_dec
+        scores = latents.detach().mean(0)
+        return {"orthogonality": (scores[:, None] * scores * gram.abs()).sum()}
+"""
+    text = script.read_text()
+    assert text.count("        return {}\n") == 1
+    script.write_text(text.replace("        return {}\n", wrong))
+    done = _smoke(sae_python, template, smoke_data)
+    assert done.returncode == 1
+    assert "must match the size" in done.stderr
+
+
+@pytest.mark.slow
+def test_idea_term_is_measured(sae_python: Path, template: Path, smoke_data: Path) -> None:
+    """A term returned from idea_terms is logged with its gradient share, and changes the SAE."""
+    assert _smoke(sae_python, template, smoke_data).returncode == 0
+    script = template / "experiment.py"
+    text = script.read_text().replace("import check_axes,", "import check_axes, ortho_pairs,")
+    term = '{"orthogonality": ortho_pairs(self.sae.W_dec, torch.ones(self.config.n_latents))}'
+    script.write_text(text.replace("        return {}\n", f"        return {term}\n"))
+    done = _smoke(sae_python, template, smoke_data, "run_1")
+    assert (done.returncode, done.stderr) == (0, "")
+    before, after = _metrics(template, "run_0"), _metrics(template, "run_1")
+    assert after["gradient_share_orthogonality"] > 1e-4
+    assert after["max_decoder_cosine"] < before["max_decoder_cosine"]
+
+
+@pytest.mark.slow
+def test_plots_every_run(sae_python: Path, template: Path, smoke_data: Path) -> None:
+    """plot.py draws run_0 to run_10 in numeric order, without a display."""
+    assert _smoke(sae_python, template, smoke_data).returncode == 0
+    for number in (1, 2, 10):
+        shutil.copytree(template / "run_0", template / f"run_{number}")
+    (template / "run_1.py").write_text("")
+    done = _call(sae_python, template, "plot.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    pictures = {path.name: path.stat().st_size for path in template.glob("*.png")}
+    assert set(pictures) == {"frontier.png", "metrics.png", "training.png"}
+    assert min(pictures.values()) > 10_000
+
+
+@pytest.mark.slow
+def test_prepare_refuses(sae_python: Path, template: Path, tmp_path: Path) -> None:
+    """A model without its facts, and a profile that cannot be built, end in a sentence."""
+    script = template / "prepare.py"
+    script.write_text(script.read_text().replace("model_steps=700", "model_steps=20"))
+    out = tmp_path / "out"
+    done = _call(sae_python, template, "prepare.py", "--profile=smoke", f"--out_dir={out}")
+    assert done.returncode == 1
+    assert "nothing measured on it would mean anything" in done.stderr
+    assert not (out / "meta.json").exists()
+    done = _call(sae_python, template, "prepare.py", "--profile=full", f"--out_dir={out}")
+    assert done.returncode == 1
+    assert "gemma-2-2b" in done.stderr
+
+
+@pytest.mark.slow
+def test_splits_and_labels(sae_python: Path, template: Path, smoke_data: Path) -> None:
+    """Splits share no document, each token carries its domain, and sizes are pairwise different."""
+    got = _inside(
+        sae_python,
+        template,
+        f"""
+        import json
+        from pathlib import Path
+        from data import load_data
+        data = load_data(Path({str(smoke_data)!r}))
+        rows = {{name: set(map(tuple, d.tokens.tolist())) for name, d in data.documents.items()}}
+        names = sorted(rows)
+        shared = [len(rows[a] & rows[b]) for a in names for b in names if a < b]
+        batch = next(data.batches(192, 1, 0))
+        again = next(data.batches(192, 1, 0))
+        print(json.dumps({{
+            "splits": names, "shared": shared, "domains": sorted(set(batch.domain.tolist())),
+            "tokens": len(data.train_domain), "rows": len(data.train_x),
+            "mean": float(data.train_x.mean(0).abs().max()),
+            "rms": float(data.train_x.square().mean()),
+            "same": bool((batch.x == again.x).all()),
+            "facts": float(data.documents["test"].is_fact.float().mean()),
+        }}))
+        """,
+    )
+    assert got["splits"] == ["select", "test", "validation"]
+    assert got["shared"] == [0, 0, 0]
+    assert got["domains"] == [0, 1, 2]
+    assert got["tokens"] == got["rows"]
+    assert got["mean"] < 1e-3
+    assert math.isclose(got["rms"], 1.0, rel_tol=1e-3)
+    assert got["same"]
+    assert 0.05 < got["facts"] < 0.3
+
+
+def test_pairs_are_unbiased(sae_python: Path, template: Path) -> None:
+    """ortho_pairs leaves the diagonal out, divides by the weights, and its sample is unbiased."""
+    got = _inside(
+        sae_python,
+        template,
+        """
+        import json, torch
+        from dictionary import ortho_pairs
+        g = torch.Generator().manual_seed(0)
+        W = torch.randn(50, 7, generator=g); s = torch.rand(50, generator=g)
+        unit = torch.nn.functional.normalize(W, dim=1)
+        gram = (unit @ unit.T).abs(); pairs = s[:, None] * s
+        off = 1 - torch.eye(50)
+        direct = float((off * pairs * gram).sum() / (off * pairs).sum())
+        drawn = [float(ortho_pairs(W, s, pairs=400, generator=g)) for _ in range(400)]
+        drawn = torch.tensor(drawn)
+        scaled = float(ortho_pairs(9 * W, 3 * s, chunk=16))
+        W.requires_grad_(True)
+        ortho_pairs(W, s).backward()
+        print(json.dumps({
+            "direct": direct, "exact": float(ortho_pairs(W, s)),
+            "matrix": float(ortho_pairs(W, pairs)),
+            "scaled": scaled, "drawn": float(drawn.mean()), "error": float(drawn.std() / 20),
+            "orthogonal": float(ortho_pairs(torch.eye(7), torch.ones(7))),
+            "weightless": float(ortho_pairs(W, torch.zeros(50))), "grad": float(W.grad.norm()),
+        }))
+        """,
+    )
+    for name in ("exact", "matrix", "scaled"):
+        assert math.isclose(got[name], got["direct"], rel_tol=1e-4), name
+    assert abs(got["drawn"] - got["direct"]) < 4 * got["error"]
+    assert got["orthogonal"] == got["weightless"] == 0.0
+    assert got["grad"] > 0
+
+
+@pytest.mark.slow
+def test_scale_is_folded(sae_python: Path, template: Path) -> None:
+    """Folding gives unit decoder rows and the same reconstruction, or refuses in a sentence."""
+    code = """
+        import json, torch
+        from dictionary import fold_scale
+        from experiment import Config, SparseAutoencoder
+        g = torch.Generator().manual_seed(0)
+        sae = SparseAutoencoder(Config(architecture="KIND", n_latents=30, k=4), 9, g)
+        with torch.no_grad():
+            sae.b_enc += 0.1; sae.b_dec += 0.3; sae.W_dec *= SIZE
+        x = 50 + 7 * torch.randn(200, 9, generator=g)
+        mean, scale = x.mean(0), float((x - x.mean(0)).square().mean().sqrt())
+        before = sae.decode(sae.encode((x - mean) / scale)) * scale + mean
+        folded = fold_scale(sae, mean, scale, x)
+        after = folded.decode(folded.encode(x))
+        print(json.dumps({"change": float((after - before).abs().max()),
+                          "norms": float((folded.W_dec.norm(dim=1) - 1).abs().max())}))
+    """
+    even = "torch.full((30, 1), 2.0)"
+    for kind, size in (("topk", even), ("standard", "torch.rand(30, 1, generator=g)")):
+        got = _inside(sae_python, template, code.replace("KIND", kind).replace("SIZE", size))
+        assert got["change"] < 1e-3
+        assert got["norms"] < 1e-5
+    uneven = code.replace("KIND", "topk").replace("SIZE", "torch.rand(30, 1, generator=g)")
+    done = _call(sae_python, template, "-c", textwrap.dedent(uneven))
+    assert done.returncode == 1
+    assert "changed its reconstruction" in done.stderr
+
+
+@pytest.mark.slow
+def test_torch_model_is_transformer_lens_model(
+    sae_python: Path, template: Path, smoke_data: Path
+) -> None:
+    """transformer_lens loads the model trained here, and agrees at the hook and after it."""
+    got = _inside(
+        sae_python,
+        template,
+        f"""
+        import json, torch
+        from pathlib import Path
+        from data import load_data
+        data = load_data(Path({str(smoke_data)!r}))
+        test = data.documents["test"]
+        ours = data.tail(False)(test.residual)
+        theirs = data.tail(True)(test.residual)
+        from hooked_model import load_hooked_model
+        _, cache = load_hooked_model(data.folder / "model").run_with_cache(test.tokens)
+        print(json.dumps({{
+            "logits": float((ours - theirs).abs().max()),
+            "hook": float((cache[data.hook] - test.residual).abs().max()),
+        }}))
+        """,
+    )
+    assert got["logits"] < 1e-3
+    assert got["hook"] < 1e-4
+
+
+@pytest.mark.slow
+def test_core_evaluation_speaks_up(
+    sae_python: Path, template: Path, smoke_data: Path, tmp_path: Path
+) -> None:
+    """sae_bench's core measures our SAE, and what it would swallow becomes an error."""
+    code = f"""
+        import json, torch
+        from pathlib import Path
+        from core_evaluation import run_core
+        from data import load_data
+        from dictionary import fold_scale
+        from experiment import PROFILES, Config, Trainer
+        data = load_data(Path({str(smoke_data)!r}))
+        data.tail(True)
+        trainer = Trainer(Config(**PROFILES["smoke"]), data, 0)
+        for _ in trainer.train(0): pass
+        test = data.documents["test"]
+        sae = fold_scale(trainer.sae, data.mean, data.scale, test.activations())
+        (core,) = run_core([sae], data, "a" * 64)
+        sae.encode = lambda x: 1 / 0
+        try:
+            run_core([sae], data, "b" * 64)
+        except RuntimeError as error:
+            said = str(error)
+        print(json.dumps({{"core": core, "said": said}}))
+    """
+    got = _inside(sae_python, template, code)
+    assert got["core"]["sae_bench_l0"] == pytest.approx(5.0, abs=0.01)
+    assert got["core"]["sae_bench_ce_loss_score"] > 0.8
+    assert "measured 0 of 1 SAEs" in got["said"]
+    assert "division by zero" in got["said"]
