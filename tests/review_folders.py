@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 import subprocess
+import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -93,7 +97,7 @@ def make_idea(
     log_lines: int = 60,
     finished: bool = True,
 ) -> Path:
-    """Write one finished idea with a baseline, `runs` runs and three attempts; return its folder."""
+    """Write an idea with a baseline, `runs` runs and three attempts; return its folder."""
     folder = runs_dir / f"{stamp}_{name}"
     for part in ("attempts", "inbox", "latex"):
         (folder / part).mkdir(parents=True)
@@ -337,7 +341,7 @@ def make_summary(runs_dir: Path, number: int) -> Path:
 
 
 def make_foreign(runs_dir: Path) -> Path:
-    """Write a folder as AI-Scientist v1 leaves it: two runs of identical metrics, a false number."""
+    """Write a folder as AI-Scientist v1 leaves it: two runs with equal metrics, a false number."""
     folder = runs_dir / "20240812_101500_adaptive_smoothing"
     (folder / "latex").mkdir(parents=True)
     for number in range(3):
@@ -479,3 +483,33 @@ def png(width: int, height: int) -> bytes:
         + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
     )
+
+
+# --- a real server -------------------------------------------------------------------------------
+
+SERVE = (
+    "import sys; from pathlib import Path; from ai_scientist import review; "
+    "review.serve(Path(sys.argv[1]), port=0, token=sys.argv[2] or None)"
+)
+
+
+@contextmanager
+def served(runs_dir: Path, token: str = "") -> Iterator[str]:
+    """Serve a folder of runs in a process of its own, and yield its address without the token."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(runs_dir), token],
+        cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://[^/ ]+", line)
+        assert found, f"the review printed {line!r} instead of its address"
+        yield found[0]
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+        if process.stdout:
+            process.stdout.close()

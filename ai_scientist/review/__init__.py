@@ -26,20 +26,20 @@ def serve(
 
 def export(folder: Path, file: Path) -> int:
     """Write one self-contained HTML file of a run folder, or of a folder of them."""
-    from ai_scientist.review.export import write_export
+    from ai_scientist.review.single_file import write_export
 
     return write_export(folder, file)
 
 
 def text(run_dir: Path) -> str:
     """Return the story of one run folder as plain text."""
-    from ai_scientist.review.text import story_text
+    from ai_scientist.review.plain import story_text
 
     return story_text(run_dir)
 
 
 def decide(
-    run_dir: Path, step: str, verdict: str, comment: str = "", user: str = "", target: str = ""
+    run_dir: Path, step: str, verdict: str, comment: str = "", user: str = "", *, target: str = ""
 ) -> Path:
     """Write one decision (approve, reject, cancel, comment) about a step, and return its file.
 

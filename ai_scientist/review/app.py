@@ -1,4 +1,4 @@
-"""The served review: addresses in, pages out. Reading never changes a folder; deciding adds a file."""
+"""The served review: addresses in, pages out. Reading changes nothing; deciding adds a file."""
 
 from __future__ import annotations
 
@@ -89,6 +89,7 @@ def add_overviews(app: FastAPI, review: Review) -> None:
     @app.get("/")
     def ideas(
         request: Request,
+        *,
         q: str = "",
         state: str = "",
         verdict: str = "",
@@ -178,7 +179,13 @@ def add_idea(app: FastAPI, review: Review) -> None:
             )
         one = story.calls[number - 1]
         messages, reply = read_call(story.folder, one)
-        values = {"story": story, "links": links, "call": one, "messages": messages, "reply": reply}
+        values: dict[str, Any] = {
+            "story": story,
+            "links": links,
+            "call": one,
+            "messages": messages,
+            "reply": reply,
+        }
         return review.page(request, "call.html", tab="calls", **values)
 
 
@@ -198,7 +205,7 @@ def add_run(app: FastAPI, review: Review) -> None:
             raise InputError(
                 f"there is no attempt `{step[:80]}`", hint="open it from the idea's page"
             )
-        values = {"story": story, "links": links, "attempt": found}
+        values: dict[str, Any] = {"story": story, "links": links, "attempt": found}
         return review.page(request, "attempt.html", tab="story", **values)
 
     @app.get("/idea/{name}/evidence")
@@ -213,7 +220,7 @@ def add_run(app: FastAPI, review: Review) -> None:
         report = read_latents(story.folder, run) if run in story.study.runs else None
         if report is None:
             raise InputError(f"{run[:60]} left no latent report", hint="open the science page")
-        values = {"story": story, "links": links, "run": run, "report": report}
+        values: dict[str, Any] = {"story": story, "links": links, "run": run, "report": report}
         return review.page(request, "latents.html", tab="science", **values)
 
     @app.get("/idea/{name}/commit/{commit}")
@@ -240,7 +247,7 @@ def add_files(app: FastAPI, review: Review) -> None:
     ) -> Response:
         story, links = review.story(name)
         window = read_window(review.shelf.file(story.folder, path), around=line, query=q)
-        values = {
+        values: dict[str, Any] = {
             "story": story,
             "links": links,
             "path": path,
@@ -275,6 +282,7 @@ def add_decisions(app: FastAPI, review: Review) -> None:
     def decide(
         request: Request,
         name: str,
+        *,
         csrf: str = Form(""),
         decision: str = Form(""),
         about: str = Form(""),

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 40
+WIDTH, HEIGHT = 480, 270
+LEFT, RIGHT, TOP, BOTTOM = 66, 14, 12, 42
 COLORS = 8
 MAX_POINTS = 400
+LARGEST = 1e300
+"""Beyond it the range of an axis would overflow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def plot(
 
 def bars(values: Sequence[tuple[str, float]], *, title: str, x: str = "", y: str = "") -> Markup:
     """Return a histogram; each value has the label of its bin."""
-    good = [(label, value) for label, value in values if math.isfinite(value)]
+    good = [(label, value) for label, value in values if drawable(value)]
     if not good:
         return Markup('<p class="empty">{}: nothing to draw</p>').format(title)
     up = Scale(*padded([0.0, *(value for _, value in good)]), HEIGHT - BOTTOM, TOP)
@@ -106,7 +108,7 @@ def bars(values: Sequence[tuple[str, float]], *, title: str, x: str = "", y: str
 
 def spark(values: Sequence[float]) -> Markup:
     """Return a word-sized line."""
-    good = [value for value in values if math.isfinite(value)][-60:]
+    good = [value for value in values if drawable(value)][-60:]
     if len(good) < 2:
         return Markup("")
     across, up = Scale(0, len(good) - 1, 2, 78), Scale(*padded(good), 18, 2)
@@ -134,7 +136,8 @@ def legend(series: Sequence[Series]) -> Markup:
         return Markup("")
     items = [
         Markup(
-            '<li><svg viewBox="0 0 12 12" aria-hidden="true"><circle class="p{}" cx="6" cy="6" r="5"/></svg>{}</li>'
+            '<li><svg viewBox="0 0 12 12" aria-hidden="true">'
+            '<circle class="p{}" cx="6" cy="6" r="5"/></svg>{}</li>'
         ).format((one.color if one.color is not None else number) % COLORS, one.name)
         for number, one in enumerate(series)
     ]
@@ -149,7 +152,7 @@ def draw_series(one: Series, across: Scale, up: Scale, color: int) -> Markup:
         path = " ".join(f"{across(point.x):.1f},{up(point.y):.1f}" for point in means)
         dashes = Markup(' stroke-dasharray="5 4"') if one.dashed else Markup("")
         parts.append(Markup('<polyline class="l{}" points="{}"{}/>').format(color, path, dashes))
-    crowded = len(one.points) > 60
+    crowded = len(one.points) > 24
     for point in one.points if not crowded else ():
         parts.append(draw_point(point, across, up, color, one.name))
     return Markup("").join(parts)
@@ -202,7 +205,8 @@ def axes(across: Scale, up: Scale, x: str, y: str, ticks: Sequence[str] | None) 
     )
     parts.append(
         Markup(
-            '<text class="axis" transform="translate(13 {}) rotate(-90)" text-anchor="middle">{}</text>'
+            '<text class="axis" transform="translate(13 {}) rotate(-90)" text-anchor="middle">'
+            "{}</text>"
         ).format((TOP + HEIGHT - BOTTOM) / 2, y[:40])
     )
     return Markup("").join(parts)
@@ -218,7 +222,7 @@ def thinned(marks: list[tuple[float, str]]) -> list[tuple[float, str]]:
 
 def finite(one: Series) -> Series:
     """Return a series without values that no axis can hold, thinned to what a screen shows."""
-    good = [point for point in one.points if math.isfinite(point.x) and math.isfinite(point.y)]
+    good = [point for point in one.points if drawable(point.x) and drawable(point.y)]
     every = math.ceil(len(good) / MAX_POINTS) or 1
     kept = good[::every]
     if good and kept[-1] is not good[-1]:
@@ -226,13 +230,19 @@ def finite(one: Series) -> Series:
     return Series(name=one.name, points=kept, line=one.line, color=one.color, dashed=one.dashed)
 
 
+def drawable(value: float) -> bool:
+    """Tell whether an axis can hold a value."""
+    return math.isfinite(value) and abs(value) <= LARGEST
+
+
 def padded(values: Sequence[float], margin: float | None = None) -> tuple[float, float]:
     """Return the range of an axis around the values."""
     low, high = min(values), max(values)
     if margin is None:
         margin = (high - low) * 0.06
-    if high - low + 2 * margin <= abs(high) * 1e-12:
-        margin = abs(high) * 0.05 or 0.5
+    size = max(abs(low), abs(high))
+    if high - low + 2 * margin <= max(size * 1e-9, 1e-280):
+        margin = max(size * 0.05, 1e-12) if size else 0.5
     return low - margin, high + margin
 
 
@@ -254,6 +264,11 @@ def tick(value: float) -> str:
     return f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e")
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text that fits, its end replaced by an ellipsis where it does not."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
 def tree(rows: Sequence[tuple[str, Sequence[tuple[str, str, str]]]], *, title: str) -> Markup:
     """Return a tree: each row is a name with its nodes (label, link, kind)."""
     step, wide = 26, 40
@@ -265,8 +280,9 @@ def tree(rows: Sequence[tuple[str, Sequence[tuple[str, str, str]]]], *, title: s
         end = 240 + wide * max(0, len(nodes) - 1)
         parts.append(
             Markup(
-                '<text class="name" x="4" y="{}">{}</text><line class="grid" x1="226" x2="{}" y1="{}" y2="{}"/>'
-            ).format(y + 4, name[:32], end, y, y)
+                '<text class="name" x="4" y="{}">{}</text>'
+                '<line class="grid" x1="226" x2="{}" y1="{}" y2="{}"/>'
+            ).format(y + 4, shortened(name, 34), end, y, y)
         )
         for place, (label, href, kind) in enumerate(nodes):
             mark = Markup(
@@ -276,5 +292,6 @@ def tree(rows: Sequence[tuple[str, Sequence[tuple[str, str, str]]]], *, title: s
     # Drawn at its own size: a thousand ideas scroll instead of shrinking.
     return Markup(
         '<figure class="chart tree"><figcaption>{}</figcaption><div class="scroll" tabindex="0">'
-        '<svg width="{}" height="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg></div></figure>'
+        '<svg width="{}" height="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
+        "</div></figure>"
     ).format(title, width, height, width, height, title, Markup("").join(parts))

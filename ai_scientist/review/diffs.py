@@ -15,6 +15,7 @@ CONTEXT_LINES = 3
 MAX_LINES = 6_000
 """A longer file is compared by its first lines: difflib's time grows with the square."""
 MAX_COLORED_CHARACTERS = 300_000
+NOTHING = Markup("")
 Kind = Literal["same", "changed", "removed", "added", "fold"]
 
 
@@ -25,8 +26,8 @@ class Row:
     kind: Kind
     left: int | None = None
     right: int | None = None
-    left_html: Markup = Markup("")
-    right_html: Markup = Markup("")
+    left_html: Markup = NOTHING
+    right_html: Markup = NOTHING
     folded: int = 0
     hunk: int = 0
     """Number of the hunk it belongs to, from 1; links go there."""
@@ -79,7 +80,7 @@ def pair_lines(
     html: tuple[Sequence[Markup], Sequence[Markup]],
     hunk: int,
 ) -> Iterator[Row]:
-    """Yield the rows of one difflib operation; the two sides of a replacement stand beside each other."""
+    """Yield the rows of one difflib operation; a replacement's two sides stand side by side."""
     for place in range(max(len(left), len(right))):
         old = left[place] if place < len(left) else None
         new = right[place] if place < len(right) else None

@@ -42,7 +42,7 @@ def evidence_page(
             f"{run_name[:60]} holds no metric `{metric[:120]}`", hint="open it from the run's table"
         )
     base = story.baseline if story.baseline and story.baseline.name != run_name else None
-    row = metric_row(metric, metric.rsplit("/", maxsplit=1)[-1], run, base, story.study, False)
+    row = metric_row(metric, metric.rsplit("/", maxsplit=1)[-1], run, base, story.study)
     previous = story.previous(run_name)
     old, new = story.code(previous) if previous else "", story.code(run_name)
     return {
@@ -79,8 +79,8 @@ def find_hits(story: Story, run: str, metric: str, value: float) -> list[Hit]:
                 exact = any(one in line.text for one in texts)
                 found.setdefault(number, Hit(file=file, line=line, exact=exact))
         best = [hit for hit in found.values() if hit.exact and name in hit.line.text]
-        exact = [hit for hit in found.values() if hit.exact]
-        chosen = best or exact or list(found.values())
+        sure = [hit for hit in found.values() if hit.exact]
+        chosen = best or sure or list(found.values())
         hits += sorted(chosen, key=lambda hit: hit.line.number)[-4:]
     return hits[:MAX_HITS]
 

@@ -3,8 +3,8 @@
     Shelf(root).folder("2026…_idea")            -> one run folder, a direct child of root
     Shelf.file(folder, "run_1/stdout.log")      -> a regular file inside it, links resolved first
 
-Hidden names (.git, .lock, .staging), links that lead outside, devices and pipes are refused with the
-same words as a missing file, so that nothing can be learned by asking.
+Hidden names (.git, .lock, .staging), links that lead outside, devices and pipes are refused with
+the same words as a missing file, so that nothing can be learned by asking.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a link goes: to another page while the review is served, to an anchor in an exported file."""
+"""Where a link goes: another page while the review is served, an anchor in an exported file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from urllib.parse import quote, urlencode
 class Links(Protocol):
     """Addresses of everything a page may point to."""
 
-    served: bool
+    @property
+    def served(self) -> bool:
+        """Tell whether there is a server to ask."""
+        ...
 
     def ideas(self) -> str:
         """Return the address of the list of ideas."""

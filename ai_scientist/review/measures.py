@@ -1,4 +1,4 @@
-"""The numbers of a run as a reader wants them: value, error, delta, noise, and compared with what."""
+"""The numbers of a run for a reader: value, error, delta, noise, and compared with what."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ai_scientist.naming import metric_names
 from ai_scientist.notes import describe_comparison
 from ai_scientist.records import MetricSpec, Results, Run, Scalar, Study
-from ai_scientist.results import metric_names
 from ai_scientist.statistics import compare
-from ai_scientist.tables import format_number, format_with_error
+from ai_scientist.tables import format_number, format_percent, format_with_error
 
 L0 = ("l0", "mean_l0", "l0_sparsity")
 FVU = ("fvu", "frac_variance_unexplained", "fraction_variance_unexplained")
@@ -52,12 +52,14 @@ def metric_rows(study: Study, run: Run, against: Run | None = None) -> list[Metr
         base = None
     names = metric_names(run.results.metrics)
     primary = primary_path(study, run)
-    rows = [metric_row(path, names[path], run, base, study, path == primary) for path in names]
+    rows = [
+        metric_row(path, names[path], run, base, study, primary=path == primary) for path in names
+    ]
     return sorted(rows, key=lambda row: (not row.primary, not row.known))
 
 
 def metric_row(
-    path: str, name: str, run: Run, base: Run | None, study: Study, primary: bool
+    path: str, name: str, run: Run, base: Run | None, study: Study, *, primary: bool = False
 ) -> MetricRow:
     """Return one row."""
     value = run.results.metrics[path]
@@ -96,7 +98,7 @@ def metric_row(
 
 
 def primary_path(study: Study, run: Run) -> str | None:
-    """Return the path of the primary metric in a run: the template's, else the first hypothesis's."""
+    """Return the path of a run's primary metric: the template's, else the first hypothesis's."""
     wanted = [study.primary_metric, *(one.metric for one in study.hypotheses)]
     for name in wanted:
         found = [path for path in run.results.metrics if name and ends_with(path, name)]
@@ -120,11 +122,10 @@ def compared_with(study: Study, run: Run) -> list[tuple[str, str]]:
     """Return what stands beside every delta: arm, L0, width, tokens, seeds, evaluation hash."""
     base = study.runs.get("run_0", run)
     facts = [("against", f"{base.name}, {base.title or 'untitled'}")]
-    for label, names in (("L0", L0),):
-        path, old = find_metric(run.results, names), find_metric(base.results, names)
-        if path and old:
-            pair = f"{format_number(base.results.metrics[old])} → {format_number(run.results.metrics[path])}"
-            facts.append((label, pair))
+    path, old = find_metric(run.results, L0), find_metric(base.results, L0)
+    if path and old:
+        values = base.results.metrics[old], run.results.metrics[path]
+        facts.append(("L0", shown_pair(*map(format_number, values))))
     for label, names in (("width", WIDTH), ("tokens", TOKENS)):
         new, old_value = find_config(run.results, names), find_config(base.results, names)
         if new is not None or old_value is not None:
@@ -173,4 +174,4 @@ def percent(share: float | None) -> str:
     if share is None or not math.isfinite(share):
         return ""
     sign = "+" if share > 0 else "−" if share < 0 else ""
-    return f"{sign}{abs(share) * 100:.1f}%"
+    return sign + format_percent(abs(share))

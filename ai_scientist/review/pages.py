@@ -84,7 +84,8 @@ def cheap_rows(study: Study, run: Run) -> list[MetricRow]:
     base = None if base is not None and base.name == run.name else base
     paths = paths or list(run.results.metrics)[:SHORT_ROWS]
     return [
-        metric_row(path, path.split("/")[-1], run, base, study, path == primary) for path in paths
+        metric_row(path, path.split("/")[-1], run, base, study, primary=path == primary)
+        for path in paths
     ]
 
 
@@ -176,7 +177,7 @@ def arm_rows(study: Study, run: Run, arm: str) -> list[MetricRow]:
     control = Run(name=arm, title=arm, results=results, seeds=run.seeds)
     paths = [path for path in results.metrics if path.split("/")[-1] in study.metrics]
     paths = (paths or list(results.metrics))[:12]
-    return [metric_row(path, path.split("/")[-1], control, run, study, False) for path in paths]
+    return [metric_row(path, path.split("/")[-1], control, run, study) for path in paths]
 
 
 def run_logs(folder: Path, run: str, lines: int) -> list[tuple[str, Window]]:
@@ -184,7 +185,7 @@ def run_logs(folder: Path, run: str, lines: int) -> list[tuple[str, Window]]:
     place = folder / run
     if place.is_symlink():
         return []
-    found = [*sorted(place.glob("*.log")), *sorted(place.glob("seed_*/*.log"))]
+    found = [*sorted(place.glob("*.log"), reverse=True), *sorted(place.glob("seed_*/*.log"))]
     logs = []
     for path in [one for one in found if not one.is_symlink()][:MAX_LOGS]:
         head = lines // 3
@@ -312,7 +313,7 @@ def compare_page(left: tuple[Story, str], right: tuple[Story, str]) -> dict[str,
 
 
 def pick_run(story: Story, wanted: str = "") -> str:
-    """Return the named run, else the best one, else the last. Raises InputError when there is none."""
+    """Return the named run, else the best, else the last. Raises InputError when there is none."""
     runs = list(story.study.runs)
     if wanted and wanted not in runs:
         raise InputError(f"there is no run `{wanted[:60]}` here", hint=f"one of {', '.join(runs)}")

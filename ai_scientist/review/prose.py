@@ -72,7 +72,7 @@ def without_marks(text: str) -> str:
 
 
 def set_marks(text: str, marks: Sequence[Mark]) -> str:
-    """Return the text with the private characters around each mark; overlapping ones are dropped."""
+    """Return the text with private characters around each mark; overlapping marks are dropped."""
     if any(sign in text for sign in (OPEN, MIDDLE, CLOSE)):
         return without_marks(text)
     pieces, at = [], 0

@@ -1,4 +1,4 @@
-"""What a scientist looks at first: the frontier, then curves, then tables; and the latents of a run."""
+"""What a scientist looks at first: the frontier, then curves; and the latents of a run."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def frontier(study: Study, links: Links) -> list[Markup]:
     """
     arms = [arm for run in study.runs.values() for arm in arms_of(run)]
     target = next((path for run in study.runs.values() if (path := primary_path(study, run))), None)
-    charts = []
-    pairs = [(L0, FVU), (L0, (target,)), (FVU, (target,))] if target else [(L0, FVU)]
+    charts: list[Markup] = []
+    colors = {name: place for place, name in enumerate(study.runs)}
+    goal = (target.split("/")[-1].lower(),) if target else ()
+    pairs = [(L0, FVU), (L0, goal), (FVU, goal)] if goal else [(L0, FVU)]
     for x, y in pairs:
-        series = [
-            one for place, arm in enumerate(arms) if (one := arm_series(arm, x, y, links, place))
-        ]
+        series = [one for arm in arms if (one := arm_series(arm, x, y, links, colors[arm.run]))]
         if series:
             names = (label_of(x), label_of(y))
             charts.append(
@@ -115,7 +115,8 @@ def pairs_in(results: Results, x: Iterable[str], y: Iterable[str]) -> Iterable[t
 
 def label_of(names: tuple[str, ...]) -> str:
     """Return the axis name of a group of metrics."""
-    return {L0: "L0 (latents per token)", FVU: "FVU"}.get(names, names[0].split("/")[-1])
+    known: dict[tuple[str, ...], str] = {L0: "L0 (latents per token)", FVU: "FVU"}
+    return known.get(names, names[0])
 
 
 def metric_by_run(study: Study, path: str, links: Links) -> Markup:

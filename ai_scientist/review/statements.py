@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -15,9 +15,12 @@ from ai_scientist.review.measures import ends_with
 from ai_scientist.review.prose import Mark, render_line, render_plain
 from ai_scientist.review.story import Story, read_inside
 
-NUMBER = re.compile(r"(?<![\w.\\])[-−+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])")
+if TYPE_CHECKING:
+    from ai_scientist.claims import Number
+
+NUMBER = re.compile(r"(?<![\w.\\])[-−+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w])(?:\\?%)?")
 SECTION = re.compile(r"^#+\s*Run\s+(\d+)\b", re.IGNORECASE)
-NAMED_RUN = re.compile(r"\brun[ _](\d+)\b", re.IGNORECASE)
+NAMED_RUN = re.compile(r"\brun_\d+\b")
 FACT = re.compile(r"^([^\s=][^=]*?) = ")
 MACRO = re.compile(r"\\(result|change|compare)\s*((?:\{[^{}\n]*\}){2,3})")
 PLACE = re.compile(r"(?P<file>[\w./-]+\.(?:txt|tex))\s*(?::|,? line )\s*(?P<line>\d+)")
@@ -65,14 +68,20 @@ def notes_lines(story: Story, links: Links) -> list[Statement]:
     lines = []
     run = "run_0"
     in_facts = False
-    found = findings_by_line(story.findings, "notes.txt")
+    from ai_scientist.claims import Evidence, check_prose
+
+    report = check_prose(story.notes, Evidence.from_study(story.study), file="notes.txt")
+    typed = numbers_by_line(report.numbers)
+    found = findings_by_line([*report.findings, *story.findings], "notes.txt")
     for number, text in enumerate(story.notes.splitlines()[:MAX_LINES], 1):
         section = SECTION.match(text)
         if section:
             run = f"run_{section[1]}"
         in_facts = in_facts or text.startswith("[facts of ")
         marks = fact_marks(text, run, story, links) if in_facts else []
-        marks = marks or marks_of(text, run, story, links, found.get(number, ()))
+        marks = marks or number_marks(
+            text, typed.get(number, ()), found.get(number, ()), story, links
+        )
         lines.append(statement(number, text, marks, in_facts, found.get(number, ())))
         in_facts = in_facts and not text.startswith("[end of facts]")
     return lines
@@ -109,18 +118,23 @@ def shift(mark: Mark, by: int) -> Mark:
 
 def paper_lines(story: Story, links: Links, name: str) -> list[Statement]:
     """Return a TeX source, its macros and numbers linked."""
-    found = findings_by_line(story.findings, name)
+    from ai_scientist.claims import Evidence, check_prose
+
+    source = read_inside(story.folder, name)
+    evidence = Evidence.from_study(story.study)
+    report = check_prose(source, evidence, kind="latex", file=name)
+    typed = numbers_by_line(report.numbers)
+    found = findings_by_line([*report.findings, *story.findings], name)
     lines = []
-    for number, text in enumerate(read_inside(story.folder, name).splitlines()[:MAX_LINES], 1):
+    for number, text in enumerate(source.splitlines()[:MAX_LINES], 1):
         findings = found.get(number, ())
         marks = macro_marks(text, story, links)
         taken = [(mark.start, mark.end) for mark in marks]
-        if not text.lstrip().startswith(("%", "\\usepackage", "\\documentclass")):
-            marks += [
-                mark
-                for mark in marks_of(text, "", story, links, findings)
-                if not any(start <= mark.start < end for start, end in taken)
-            ]
+        marks += [
+            mark
+            for mark in number_marks(text, typed.get(number, ()), findings, story, links)
+            if not any(start <= mark.start < end for start, end in taken)
+        ]
         marks = [mark for mark in marks if mark.end <= LONG_LINE]
         heading = re.match(r"\\(?:sub)*section|\\title|\\begin\{abstract\}", text.lstrip())
         kind = "heading" if heading else "code" if text.strip() else "blank"
@@ -150,7 +164,7 @@ def fact_marks(text: str, run: str, story: Story, links: Links) -> list[Mark]:
     path = found[1]
     marks = []
     for place, number in enumerate(NUMBER.finditer(text, found.end())):
-        if NAMED_RUN.search(text[max(0, number.start() - 5) : number.end()]):
+        if text.startswith("run", number.start() - 4):
             continue
         marks.append(
             Mark(
@@ -187,46 +201,49 @@ def macro_marks(text: str, story: Story, links: Links) -> list[Mark]:
     return marks
 
 
-def marks_of(
-    text: str, run: str, story: Story, links: Links, findings: Sequence[Finding] = ()
+def number_marks(
+    text: str, numbers: Sequence[Number], findings: Sequence[Finding], story: Story, links: Links
 ) -> list[Mark]:
-    """Return the marks of a line of prose: a number that a run named nearby really holds.
-
-    The runs looked at are those the line names, the section's own and the baseline. Whether a
-    sentence is right is not judged here; what was judged wrong comes in as `findings`.
-    """
-    wanted = [f"run_{number}" for number in NAMED_RUN.findall(text)] + [run, "run_0"]
-    runs = [story.study.runs[name] for name in dict.fromkeys(wanted) if name in story.study.runs]
+    """Return the marks of the typed numbers of a line, with the verdict of claims on each."""
     marks = []
-    for found in NUMBER.finditer(text):
-        token = found[0]
-        blamed = next((one for one in findings if token.strip("+-−") in one.detail), None)
-        sources = sources_of(token, runs) if worth_linking(token) else []
-        if blamed is not None:
-            css, href, title = "unsupported", "", f"{blamed.kind}: {blamed.detail}"
-        elif len({(one.run, one.path) for one in sources}) == 1:
-            one = sources[0]
-            css, href = "supported", links.metric(one.run, one.path)
-            title = f"{one.run}: {one.path} = {one.value!r}"
-        elif sources:
-            one = sources[0]
-            css, href = "ambiguous", links.metric(one.run, one.path)
-            title = "could be " + "; ".join(f"{s.run}: {s.path}" for s in sources[:4])
-        else:
+    for number in numbers:
+        start = place_of(number, text)
+        if start < 0:
             continue
-        marks.append(Mark(start=found.start(), end=found.end(), href=href, css=css, title=title))
+        blamed = any(says(one.detail, number.text) for one in findings)
+        named = [number.run, *NAMED_RUN.findall(number.evidence), *story.study.runs]
+        runs = [story.study.runs[name] for name in dict.fromkeys(named) if name in story.study.runs]
+        sources = sources_of(number.text, runs) if not blamed else []
+        worth = number.verdict in ("supported", "derived", "ambiguous")
+        marks.append(
+            Mark(
+                start=start,
+                end=start + len(number.text),
+                href=links.metric(sources[0].run, sources[0].path) if sources and worth else "",
+                css="unsupported" if blamed else number.verdict,
+                title=f"{number.verdict}: {number.evidence}",
+            )
+        )
     return marks
 
 
-def worth_linking(token: str) -> bool:
-    """Tell whether a number is specific enough to come from a result: three digits and a point."""
-    digits = re.sub(r"[eE].*|\D", "", token).lstrip("0")
-    return len(digits) >= 3 and ("." in token or "e" in token.lower())
+def place_of(number: Number, text: str) -> int:
+    """Return where a number begins in its line, or -1."""
+    start = number.column - 1
+    if text[start : start + len(number.text)] == number.text:
+        return start
+    return text.find(number.text)
+
+
+def says(detail: str, token: str) -> bool:
+    """Tell whether a finding speaks of a number as it is written in the text."""
+    plain = token.strip("+-−").rstrip("\\%")
+    return bool(re.search(rf"(?<![\d.]){re.escape(plain)}(?!\.?\d)", detail))
 
 
 def sources_of(token: str, runs: Iterable[Run]) -> list[Source]:
     """Return the stored values that equal a number at the precision it is shown with."""
-    plain = token.replace(",", "").replace("−", "-")
+    plain = token.replace(",", "").replace("−", "-").rstrip("\\%")
     try:
         value = float(plain)
     except ValueError:
@@ -247,5 +264,15 @@ def findings_by_line(findings: Iterable[Finding], file: str) -> dict[int, list[F
     for one in findings:
         place = PLACE.search(one.where)
         if place and (place["file"] == file or file.endswith("/" + place["file"])):
-            found.setdefault(int(place["line"]), []).append(one)
+            known = found.setdefault(int(place["line"]), [])
+            if one not in known:
+                known.append(one)
+    return found
+
+
+def numbers_by_line(numbers: Iterable[Number]) -> dict[int, list[Number]]:
+    """Return the typed numbers by their line."""
+    found: dict[int, list[Number]] = {}
+    for one in numbers:
+        found.setdefault(one.line, []).append(one)
     return found

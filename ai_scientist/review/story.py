@@ -286,7 +286,7 @@ def waiting_at(events: Sequence[Json], report: Json) -> Json:
 
 
 def read_inside(folder: Path, name: str) -> str:
-    """Return the text of a file of the folder, or an empty one; links are not followed out of it."""
+    """Return the text of a file of the folder, or an empty one; no link leads out of it."""
     try:
         return read_text(Shelf(folder.parent).file(folder, name))
     except InputError:

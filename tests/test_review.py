@@ -1,0 +1,471 @@
+"""The review's pages over real HTTP: what they show, and what nobody can make them do."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from ai_scientist import review
+from ai_scientist.errors import InputError, SetupError
+from tests.review_folders import (
+    make_foreign,
+    make_idea,
+    make_sae,
+    make_summary,
+    served,
+    write,
+    write_lines,
+)
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>[x](javascript:alert(3))"
+LOG_LINE = "needle in a very long log"
+
+
+class Scripts(HTMLParser):
+    """Collects all that could run in a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Look at one tag."""
+        values = {name: value or "" for name, value in attrs}
+        if tag == "script" and not values.get("src", "").startswith("/static/"):
+            self.found.append(f"script {values}")
+        if tag in ("iframe", "object", "embed", "style", "base"):
+            self.found.append(tag)
+        for name, value in values.items():
+            address = value.replace("\t", "").replace("\n", "").strip().lower()
+            if name.startswith("on") or name == "style" or address.startswith("javascript:"):
+                self.found.append(f"{tag} {name}={value}")
+
+
+def scripts_in(html: str) -> list[str]:
+    """Return whatever in a page could run and is not ours."""
+    parser = Scripts()
+    parser.feed(html)
+    return parser.found
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs: one of each kind, and a hostile one."""
+    root = tmp_path_factory.mktemp("runs")
+    make_idea(root)
+    make_sae(root)
+    make_foreign(root)
+    for number in range(3):
+        make_summary(root, number)
+    make_hostile(root)
+    return root
+
+
+def make_hostile(root: Path) -> Path:
+    """Write an idea whose every text tries to run, with a huge log, binary files and links out."""
+    folder = make_idea(root, name="hostile", title=EVIL, stamp="20261117T000000Z")
+    (folder / "notes.txt").write_text(
+        f"# Title: {EVIL}\n## Run 1: {EVIL}\n{EVIL}\n\ue0000\ue001x\ue002\n"
+    )
+    (folder / "run_1.py").write_text(f'TEXT = """{EVIL}"""\n')
+    (folder / "run_1" / "stderr.log").write_text(EVIL + "\n\x1b[31mred\n")
+    (folder / "run_2" / "blob.log").write_bytes(b"\0\1\2" * 5000)
+    (folder / "latex" / "template.tex").write_text(f"\\section{{{EVIL}}}\n{EVIL}\n")
+    name = "<img src=x onerror=alert(4)>.png"
+    (folder / name).write_text("no picture")
+    (folder / "drawn.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(5)</script></svg>'
+    )
+    (folder / "outside.txt").symlink_to("/etc/passwd")
+    (folder / "run_3" / "loop").symlink_to(folder)
+    os.mkfifo(folder / "pipe.txt")
+    with (folder / "run_1" / "stdout.log").open("w") as file:
+        for _ in range(50):
+            file.write("x" * 99 + "\n" + ("y" * 99 + "\n") * 10_485)
+        file.write(LOG_LINE + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(runs: Path) -> Iterator[httpx.Client]:
+    """A client of a real server over the runs."""
+    with served(runs) as address, httpx.Client(base_url=address, timeout=30) as client:
+        yield client
+
+
+def idea(runs: Path, part: str) -> str:
+    """Return the address of the idea whose folder name holds `part`."""
+    return "/idea/" + next(path.name for path in runs.iterdir() if part in path.name)
+
+
+def pages_of(base: str) -> list[str]:
+    """Return the addresses of an idea's pages."""
+    return [
+        base,
+        *(f"{base}/{page}" for page in ("claims", "science", "calls", "files", "run/run_1")),
+        f"{base}/file/run_1/final_info.json",
+    ]
+
+
+def test_every_page_is_served_with_a_strict_policy_and_nothing_that_runs(
+    site: httpx.Client, runs: Path
+) -> None:
+    """Every page of every kind of folder answers, and holds no script or handler of its own."""
+    addresses = ["/", "/many", "/compare"]
+    for part in ("label_smoothing", "ratio_ranked", "adaptive", "hostile", "idea_0001"):
+        addresses += [
+            one for one in pages_of(idea(runs, part)) if "0001" not in one or "run" not in one
+        ]
+    base = idea(runs, "label_smoothing")
+    addresses += [
+        f"{base}/call/1",
+        f"{base}/attempt/run_2/edit_1",
+        f"{base}/evidence?run=run_1&metric=digits/test_accuracy",
+        f"{idea(runs, 'ratio_ranked')}/latents/run_1",
+        f"/compare?a={base[6:]}/run_0&b={base[6:]}/run_2",
+    ]
+    for address in addresses:
+        answer = site.get(address)
+        assert answer.status_code == 200, (address, answer.text[-300:])
+        assert scripts_in(answer.text) == [], address
+        policy = answer.headers["content-security-policy"]
+        assert "script-src 'self'" in policy, address
+        assert "unsafe" not in policy, address
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_hostile_text_is_shown_as_text(site: httpx.Client, runs: Path) -> None:
+    """A title, a note, a log and code full of markup arrive as words."""
+    base = idea(runs, "hostile")
+    for address in (
+        "/",
+        base,
+        f"{base}/claims",
+        f"{base}/run/run_1",
+        f"{base}/file/run_1/stderr.log",
+    ):
+        text = site.get(address).text
+        assert "<script>alert(1)" not in text, address
+        assert "onerror=alert(2)>" not in text.replace("&gt;", "x"), address
+    assert "&lt;script&gt;alert(1)" in site.get(base).text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "raw/../../../etc/passwd",
+        "file/..%2f..%2f..%2fetc%2fpasswd",
+        "file/%2e%2e/%2e%2e/etc/passwd",
+        "file//etc/passwd",
+        "file/outside.txt",
+        "file/.git/config",
+        "file/.git%2fconfig",
+        "file/run_3/loop/../../x",
+        "file/a%00b",
+        "file/pipe.txt",
+        "file/run_1",
+        "raw/run_1/stdout.log",
+        "run/..",
+        "latents/..%2f..",
+        "commit/--output=x",
+        "commit/HEAD",
+        "attempt/..%2f..%2fsettings",
+        "call/0",
+        "call/99999",
+    ],
+)
+def test_nothing_outside_the_runs_can_be_read(site: httpx.Client, runs: Path, path: str) -> None:
+    """Traversal, links out, hidden files, pipes and options in names answer 404 without content."""
+    # httpx tidies paths; this sends them as they are.
+    connection = http.client.HTTPConnection(site.base_url.host, site.base_url.port or 80)
+    connection.request("GET", f"{idea(runs, 'hostile')}/{path}")
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    assert answer.status == 404, text[:200]
+    assert "root:" not in text
+    assert "[core]" not in text
+
+
+def test_other_folders_are_no_ideas(site: httpx.Client, runs: Path, tmp_path: Path) -> None:
+    """A link beside the run folders, a parent folder and a hidden one are not opened."""
+    (runs / "linked").symlink_to("/etc")
+    try:
+        for name in ("linked", "..", "%2e%2e", ".", "%2f", ".git", quote("../" + tmp_path.name)):
+            assert site.get(f"/idea/{name}/files").status_code == 404, name
+    finally:
+        (runs / "linked").unlink()
+
+
+def test_a_huge_log_is_opened_at_a_line_and_searched(site: httpx.Client, runs: Path) -> None:
+    """Of a 50 MB log a page shows a window, quickly, and the search finds its last line."""
+    address = f"{idea(runs, 'hostile')}/file/run_1/stdout.log"
+    began = time.perf_counter()
+    text = site.get(address, params={"q": LOG_LINE}).text
+    assert time.perf_counter() - began < 3
+    assert len(text) < 400_000
+    found = re.search(r'id="L(\d+)" class="hit"', text)
+    assert found
+    assert found[1] == str(50 * 10_486 + 1)
+    assert len(site.get(f"{idea(runs, 'hostile')}/run/run_1").text) < 600_000
+
+
+def test_binary_files_and_scripted_pictures_stay_harmless(site: httpx.Client, runs: Path) -> None:
+    """A binary log is named, not shown; an SVG with a script is served in a sandbox."""
+    base = idea(runs, "hostile")
+    assert "binary file" in site.get(f"{base}/file/run_2/blob.log").text
+    picture = site.get(f"{base}/raw/drawn.svg")
+    assert picture.headers["content-type"] == "image/svg+xml"
+    assert "sandbox" in picture.headers["content-security-policy"]
+    assert "default-src 'none'" in picture.headers["content-security-policy"]
+    assert '<img src="' in site.get(base).text
+
+
+def test_the_list_is_filtered_sorted_and_searched(site: httpx.Client) -> None:
+    """The list answers to words, state and column, with or without JavaScript."""
+    assert "Ratio-ranked" in site.get("/", params={"q": "ratio"}).text
+    assert "Label smoothing" not in site.get("/", params={"q": "ratio"}).text
+    only = site.get("/", params={"state": "read-only"}).text
+    assert "Adaptive smoothing" in only
+    assert "Ratio-ranked" not in only
+    up = re.findall(r"(\d+) / 2 / 1", site.get("/", params={"sort": "runs", "down": 0}).text)
+    assert up == sorted(up, key=int)
+    assert site.get("/", params={"sort": "no such column", "at": 99}).status_code == 200
+
+
+def test_a_number_leads_to_file_journal_commit_and_log_line(site: httpx.Client, runs: Path) -> None:
+    """A number of the notes links to its evidence, and that to the lines that hold it."""
+    base = idea(runs, "label_smoothing")
+    claims = site.get(f"{base}/claims").text
+    link = re.search(r'href="([^"]*evidence\?run=run_1[^"]*test_accuracy)"', claims)
+    assert link
+    evidence = site.get(link[1].replace("&amp;", "&")).text
+    log = re.search(r'href="([^"#]*run_1/stdout\.log[^"#]*)#(L\d+)"', evidence)
+    assert log
+    assert f'id="{log[2]}" class="hit"' in site.get(log[1].replace("&amp;", "&")).text
+    for place in ("run_1/final_info.json:", "events.jsonl:", "/commit/"):
+        assert place in evidence
+    commit = re.search(r'href="([^"]*/commit/[0-9a-f]+)"', evidence)
+    assert commit
+    assert "run_1: smoothing" in site.get(commit[1]).text
+
+
+def test_an_unsupported_number_stands_out(site: httpx.Client, runs: Path) -> None:
+    """A number that no run holds is marked in the paper's line, with the finding beside it."""
+    text = site.get(f"{idea(runs, 'label_smoothing')}/claims").text
+    assert re.search(r'class="num unsupported"[^>]*>0\.9971<', text)
+    assert "no stored value" in text
+
+
+def test_a_folder_of_another_system_is_read_only(site: httpx.Client, runs: Path) -> None:
+    """An AI-Scientist folder opens with runs and diffs, offers no form, takes no decision."""
+    base = idea(runs, "adaptive")
+    text = site.get(base).text
+    assert "shown read-only" in text
+    assert "<form" not in text
+    assert "smoothing: float" in re.sub(r"<[^>]+>", "", site.get(f"{base}/run/run_2").text)
+    with pytest.raises(InputError, match="not made by this program"):
+        review.decide(runs / base[6:], "run_1", "approve")
+    assert not (runs / base[6:] / "inbox").exists()
+
+
+def form_of(site: httpx.Client, address: str) -> dict[str, str]:
+    """Return the hidden fields of a page's form."""
+    text = site.get(address).text
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', text))
+
+
+def test_a_decision_is_one_file_in_the_inbox(site: httpx.Client, runs: Path) -> None:
+    """A rejection from the page is written as the contract says, and shown on the page."""
+    base = idea(runs, "label_smoothing")
+    fields = form_of(site, f"{base}/attempt/run_2/edit_1")
+    words = "The default is overridden; set it at the call site. " + EVIL
+    answer = site.post(
+        f"{base}/decide",
+        data={**fields, "about": "edit", "decision": "reject", "comment": words, "user": "ada"},
+    )
+    assert answer.status_code == 303
+    inbox = runs / base[6:] / "inbox"
+    (path,) = inbox.glob("*.json")
+    assert re.fullmatch(r"\d{8}T\d{6}\.\d{6}Z_run_2\.edit_1\.json", path.name)
+    stored = json.loads(path.read_text())
+    assert {**stored, "time": ""} == {
+        "decision": "reject",
+        "about": "edit",
+        "step": "run_2/edit_1",
+        "target": "",
+        "comment": words,
+        "user": "ada",
+        "time": "",
+    }
+    page = site.get(answer.headers["location"]).text
+    assert "The default is overridden" in page
+    assert "in the inbox" in page
+    assert scripts_in(page) == []
+    write_lines(
+        runs / base[6:] / "events.jsonl",
+        [{"key": "plan/call_1", "result": {}}, {"note": "decision", "file": path.name}],
+    )
+    assert "taken up" in site.get(f"{base}/attempt/run_2/edit_1").text
+
+
+def test_forms_of_other_sites_are_refused(site: httpx.Client, runs: Path) -> None:
+    """Without the page's token, with another origin or host name, nothing is written."""
+    base = idea(runs, "ratio_ranked")
+    fields = {**form_of(site, base), "decision": "approve"}
+    inbox = runs / base[6:] / "inbox"
+    assert site.post(f"{base}/decide", data={**fields, "csrf": "x" * 64}).status_code == 403
+    bad = site.post(f"{base}/decide", data=fields, headers={"origin": "https://evil.example"})
+    assert bad.status_code == 403
+    alone = httpx.post(f"{site.base_url}{base}/decide".replace("//idea", "/idea"), data=fields)
+    assert alone.status_code == 403
+    assert site.get("/", headers={"host": "evil.example"}).status_code == 421
+    assert list(inbox.iterdir()) == []
+    assert site.post(f"{base}/decide", data=fields).status_code == 303
+    elsewhere = site.post(f"{base}/decide", data={**fields, "back": "https://evil.example/"})
+    assert elsewhere.headers["location"].startswith(base)
+
+
+def test_a_token_is_asked_for(runs: Path) -> None:
+    """With a token nothing is shown before it was given once; then a cookie stands for it."""
+    token = "a-token-of-some-length"
+    with served(runs, token) as address, httpx.Client(base_url=address) as client:
+        assert client.get("/").status_code == 401
+        assert client.get("/static/review.css").status_code == 401
+        assert client.get("/", params={"token": "wrong"}).status_code == 401
+        entered = client.get("/", params={"token": token})
+        assert entered.status_code == 303
+        assert "httponly" in entered.headers["set-cookie"].lower()
+        assert client.get("/").status_code == 200
+
+
+def test_addresses_that_cannot_be_had_are_said_in_words(tmp_path: Path) -> None:
+    """A taken port, a short token and a folder that is none end in one plain sentence."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(SetupError, match="cannot listen"),
+    ):
+        review.serve(tmp_path, port=taken.getsockname()[1])
+    with pytest.raises(InputError, match="shorter than 16"):
+        review.serve(tmp_path, port=0, token="short")
+    with pytest.raises(InputError, match="is no folder"):
+        review.serve(tmp_path / "absent", port=0)
+
+
+def test_words_on_the_command_line_decide_too(tmp_path: Path) -> None:
+    """The same file comes from the command line; unknown words and empty rejections are refused."""
+    folder = make_idea(tmp_path, runs=1, git=False)
+    path = review.decide(
+        folder, "run_1/edit_1", "reject", "why not 0.1?", "ada", target="experiment.py:9"
+    )
+    stored = json.loads(path.read_text())
+    assert (stored["about"], stored["target"]) == ("line", "experiment.py:9")
+    assert json.loads(review.decide(folder, "writeup", "approve").read_text())["about"] == "writeup"
+    for step, verdict, comment in (
+        ("run_1/edit_1", "reject", " "),
+        ("run_1/edit_1", "agree", ""),
+        ("../../x", "approve", ""),
+        ("run_1/../x", "approve", ""),
+    ):
+        with pytest.raises(InputError):
+            review.decide(folder, step, verdict, comment)
+    assert len(list((folder / "inbox").iterdir())) == 2
+    shutil.rmtree(folder / "inbox")
+    (folder / "inbox").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is a link"):
+        review.decide(folder, "run_1", "approve")
+
+
+def test_damaged_folders_still_open(tmp_path: Path) -> None:
+    """A torn journal, broken JSON and missing files leave pages that say what is wrong."""
+    folder = make_idea(tmp_path, git=False)
+    (folder / "events.jsonl").write_text('{"key": "a"}\nnot json\n{"key": "b", "result": {}}\n')
+    (folder / "report.json").write_text("[1, 2")
+    (folder / "run_2" / "final_info.json").write_text('{"digits": {"means"')
+    (folder / "run_3" / "run.json").write_text("{}")
+    (folder / "calls.jsonl").write_text('{"purpose": "plan"}\ngarbage\n[1]\n{"cost_usd": "x"}\n')
+    (folder / "inbox" / "x.json").write_text("[]")
+    with served(tmp_path) as address, httpx.Client(base_url=address) as client:
+        base = f"/idea/{folder.name}"
+        for page in ("", "/claims", "/science", "/calls", "/call/1", "/files", "/run/run_1"):
+            assert client.get(base + page).status_code == 200, page
+        assert "the journal is damaged here" in client.get(base).text
+        assert client.get("/").status_code == 200
+        assert client.get("/many").status_code == 200
+
+
+def test_a_single_run_folder_can_be_served(tmp_path: Path) -> None:
+    """Pointed at one run folder, the review shows that one and not its neighbors."""
+    one = make_idea(tmp_path, git=False, runs=1)
+    other = make_summary(tmp_path, 5)
+    with served(one) as address, httpx.Client(base_url=address) as client:
+        assert "The 5th idea" not in client.get("/").text
+        assert client.get(f"/idea/{one.name}").status_code == 200
+        assert client.get(f"/idea/{other.name}").status_code == 404
+
+
+def test_the_list_follows_what_happens(tmp_path: Path) -> None:
+    """A held folder is running, a waiting one waits, and a finished report changes the row."""
+    folder = make_idea(tmp_path, git=False, finished=False)
+    with served(tmp_path) as address, httpx.Client(base_url=address) as client:
+        assert ">interrupted<" in client.get("/").text
+        (folder / ".holder").write_text(f"{socket.gethostname()} {os.getpid()}\n")
+        text = client.get("/").text
+        assert ">running<" in text
+        assert 'data-live="4"' in text
+        (folder / ".holder").unlink()
+        write(folder / "report.json", {"stop": "waiting", "reason": "approve run_2/edit_1"})
+        write_lines(folder / "events.jsonl", [{"note": "waiting", "step": "run_2/edit_1"}])
+        assert ">waiting<" in client.get("/").text
+        page = client.get(f"/idea/{folder.name}").text
+        assert "Waiting for a person" in page
+        assert 'name="step" value="run_2/edit_1"' in page
+
+
+def test_the_text_view_tells_the_story_without_control_characters(runs: Path) -> None:
+    """The terminal gets the same order and reasons, and no escape sequence of a model."""
+    text = review.text(runs / idea(runs, "label_smoothing")[6:])
+    order = [text.index(word) for word in ("run_0:", "run_2/edit_1: refused", "run_2:", "run_3:")]
+    assert order == sorted(order)
+    assert "confounded by hidden" in text
+    hostile = runs / idea(runs, "hostile")[6:]
+    assert "\x1b" not in review.text(hostile)
+    with pytest.raises(InputError, match="is no run folder"):
+        review.text(runs / "absent")
+
+
+def test_an_export_is_one_file_that_asks_for_nothing(tmp_path: Path) -> None:
+    """A ten-run idea becomes one file under 5 MB: no address outside it, every anchor answered."""
+    make_idea(tmp_path, name="big", runs=10, log_lines=20_000)
+    file = tmp_path / "report.html"
+    assert review.export(tmp_path, file) == 0
+    text = file.read_text()
+    assert len(text.encode()) < 5_000_000
+    assert re.search(
+        r"script-src 'sha256-[^']+'; style-src 'sha256-[^']+'", text.replace("&#39;", "'")
+    )
+    targets = set(re.findall(r'\bid="([^"]+)"', text))
+    assert {one for one in re.findall(r'href="#([^"]+)"', text) if one not in targets} == set()
+    assert set(re.findall(r'(?:src|href)="(?!#|data:)([^"]*)"', text)) <= {"https://example.org/"}
+    assert "unchanged lines" in text
+    assert "data:image/webp;base64," in text
+
+
+def test_an_empty_place_says_so(tmp_path: Path) -> None:
+    """No runs yet: the list says what makes the first, and there is nothing to export."""
+    with served(tmp_path) as address:
+        assert "No idea has been run yet" in httpx.get(address).text
+    with pytest.raises(InputError, match="holds no run folder"):
+        review.export(tmp_path, tmp_path / "x.html")
