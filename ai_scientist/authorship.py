@@ -9,10 +9,15 @@ The whole is one effect, with each model call inside it an effect of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-from ai_scientist.claims.evidence import Evidence
-from ai_scientist.claims.expand import definitions, expand_latex
+from ai_scientist.claims import (
+    Evidence,
+    check_prose,
+    definitions,
+    expand_latex,
+    mark_unsupported,
+)
 from ai_scientist.laboratory import Bench, run_environment
 from ai_scientist.protocols import Executor, Journal, Literature, Model, Render
 from ai_scientist.records import Finding, Json, Profile, Study
@@ -21,6 +26,8 @@ from ai_scientist.writeup.figures import ConfinedDraw
 from ai_scientist.writeup.latex import LatexCompiler, missing_tools
 from ai_scientist.writeup.paper import write_paper
 from ai_scientist.writeup.parts import Effort, PaperFolder, PaperOutcome, Problem
+
+MARK = r"\textbf{[unsupported number]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +41,22 @@ class BoundNumbers:
         return definitions(texts, self.evidence)
 
     def problems(self, name: str, text: str) -> Sequence[Problem]:
-        """Return the names of a section that are not known."""
-        return [
-            Problem(kind="unknown_name", detail=problem)
-            for problem in expand_latex(text, self.evidence).problems
-        ]
+        """Return unknown names, typed numbers that do not hold, and false comparisons."""
+        expansion = expand_latex(text, self.evidence)
+        unknown = [Problem(kind="unknown_name", detail=one) for one in expansion.problems]
+        checked = check_prose(text, self.evidence, kind="latex", file=f"{name}.tex")
+        return [*unknown, *(Problem(kind=one.kind, detail=one.detail) for one in checked.findings)]
 
     def mark(self, name: str, text: str) -> tuple[str, Sequence[Finding]]:
-        """Leave what is unknown to its own expansion, which is a visible mark, and list it."""
-        problems = expand_latex(text, self.evidence).problems
+        """Replace what still does not hold by a visible mark, and list it."""
+        expansion = expand_latex(text, self.evidence)
         where = f"latex/sections/{name}.tex"
-        return text, [Finding(kind="unknown_run", detail=one, where=where) for one in problems]
+        unknown = [
+            Finding(kind="unknown_run", detail=one, where=where) for one in expansion.problems
+        ]
+        checked = check_prose(text, self.evidence, kind="latex", file=f"{name}.tex")
+        marked = "\n".join(mark_unsupported(text, checked, mark=MARK))
+        return marked, [*unknown, *(replace(one, where=where) for one in checked.findings)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ def launch(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run `python -m ai_scientist` with these arguments and return its exit code."""
-    options = main_parser().parse_args(argv)
+    options = main_parser(list(argv)).parse_args(argv)
 
     def work() -> int:
         from ai_scientist import commands
@@ -163,21 +163,47 @@ def _add_batch_options(parser: Parser) -> None:
     add("--again", action="store_true", help="repeat ideas of a batch that are done")
 
 
-def main_parser() -> Parser:
-    """Return the parser of `python -m ai_scientist`."""
+def main_parser(argv: Sequence[str] = ()) -> Parser:
+    """Return the parser of `python -m ai_scientist`; `argv` tells which command needs its parts."""
     parser = Parser(
-        prog="python -m ai_scientist", description="Look at, check and repeat what was run."
+        prog="python -m ai_scientist", description="Look at, check, repeat what was run."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, what: str) -> Parser:
+    def command(name: str, what: str, *, runs_dir: bool = True) -> Parser:
         child: Parser = commands.add_parser(name, help=what, description=what)
         child.set_defaults(run=name.replace("-", "_"))
+        if runs_dir:
+            child.add_argument("--runs-dir", type=Path, default=Path("runs"), help="default: runs")
         return child
 
+    _add_looking(command)
+    _add_checking(command)
+    queue = command("queue", "list the queue of ideas and change it", runs_dir=False)
+    if argv[:1] == ["queue"]:
+        from ai_scientist.queue import add_queue_arguments
+
+        add_queue_arguments(queue)
+    return parser
+
+
+def _add_looking(command: Callable[..., Parser]) -> None:
     status = command("status", "where everything stands, its cost and what is left")
     status.add_argument("run_dir", nargs="?", type=Path)
-    status.add_argument("--runs-dir", type=Path, default=Path("runs"))
+    review = command("review", "notes, diffs, plots and claims beside their evidence, in a browser")
+    review.add_argument("run_dir", nargs="?", type=Path, help="one run folder; default: all")
+    review.add_argument("--port", type=at_least(0), default=8765)
+    review.add_argument("--host", default="127.0.0.1", help="others than loopback need a token")
+    review.add_argument("--export", type=Path, metavar="FILE.html", help="write one file instead")
+    review.add_argument("--text", action="store_true", help="print the story instead")
+    decide = command("decide", "approve, reject or comment on a step, as on the review page")
+    decide.add_argument("run_dir", type=Path)
+    decide.add_argument("step", help="such as run_3/edit_2")
+    decide.add_argument("verdict", choices=("approve", "reject", "comment", "cancel"))
+    decide.add_argument("--comment", default="", help="goes to the coder as its next instruction")
+
+
+def _add_checking(command: Callable[..., Parser]) -> None:
     audit = command("audit", "find no-op runs, drift, missing runs and unsupported numbers")
     audit.add_argument("run_dir", type=Path)
     audit.add_argument("--json", action="store_true")
@@ -185,6 +211,3 @@ def main_parser() -> Parser:
     check.add_argument("paper", type=Path)
     check.add_argument("--runs", type=Path, required=True)
     check.add_argument("--json", action="store_true")
-    doctor = command("doctor", "what works on this machine, and how to get what does not")
-    doctor.add_argument("--call", action="store_true", help="also make one tiny paid call per key")
-    return parser

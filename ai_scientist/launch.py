@@ -306,7 +306,7 @@ def staff_at(
     from ai_scientist.coder import AiderCoder
     from ai_scientist.laboratory import Laboratory
     from ai_scientist.plots import Draughtsman
-    from ai_scientist.scientist import Staff
+    from ai_scientist.scientist import Repairer, Staff
     from ai_scientist.workbench import FolderWorkbench
     from ai_scientist.writeup.parts import Effort
 
@@ -334,6 +334,7 @@ def staff_at(
             journal=journal,
             laboratory=laboratory,
             seeds_per_run=settings.seeds_per_run,
+            repair=Repairer(model, render, assignment.template.system),
             report=report,
         ),
         draughtsman=Draughtsman(folder, executor=executor, journal=journal, bench=bench),

@@ -42,6 +42,24 @@ from ai_scientist.workspace import RunFolder
 HYPOTHESIS_TRIES = 3
 
 
+@dataclass(frozen=True)
+class Repairer:
+    """Sends a prose back with what does not hold in it, and returns the corrected one."""
+
+    model: Model
+    render: Render
+    system: str
+
+    def __call__(self, step: str, text: str, problems: Sequence[str]) -> str:
+        """Ask once."""
+        content = self.render("experiment/repair.j2", text=text, problems=list(problems))
+        messages = (
+            Message(role="system", content=self.system),
+            Message(role="user", content=content),
+        )
+        return self.model.ask(purpose="repair", step=step, messages=messages).text
+
+
 @dataclass(frozen=True, kw_only=True)
 class Staff:
     """Everything that works on one idea; put together by the launch layer."""
@@ -141,6 +159,7 @@ def conclude(staff: Staff, experiments: Experiments, hypotheses: Sequence[Hypoth
         staff.report(f"hypothesis on {one.hypothesis.metric}: {one.verdict}: {one.reason}")
     outcome["hypotheses"] = [asdict(one) for one in judgements]
     outcome["plots"] = draw(staff, experiments)
+    outcome["findings"] = [asdict(finding) for finding in staff.workbench.findings]
     if staff.settings.writeup:
         study = replace(study, judgements=judgements)
         outcome["paper"] = staff.author.write(study, outcome["plots"]["pictures"])
@@ -260,7 +279,7 @@ def draw(staff: Staff, experiments: Experiments) -> Json:
             runs=context["runs"],
             pictures=drawn["pictures"],
         )
-        staff.workbench.add_notes("plot/notes_kept", f"## Plots\n{prose}")
+        staff.workbench.add_prose("plot/notes_kept", "Plots", prose)
     return {"pictures": drawn["pictures"], "failures": drawn["failures"]}
 
 

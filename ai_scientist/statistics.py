@@ -66,10 +66,10 @@ class Comparison:
         return self.noise != NOISE_NOT_MEASURED
 
     def describe(self, base: str = "", *, style: Style = "text") -> str:
-        """Say it as prose does: `lower by 4.1%`, `not distinguishable from`, `identical to`.
+        """Say it as prose does, ready for the name of the base to follow, or with it.
 
-        With one seed on each side and no noise stated: `lower by 4.1% (one seed, noise not
-        measured)`. With the name of the base: `lower by 4.1% than run_0 (one seed, …)`.
+        `lower by 4.1% than`, `not distinguishable from`, `identical to`. With one seed on each side
+        and no noise stated: `lower by 4.1% (one seed, noise not measured) than`.
         """
         if self.verdict == "identical":
             return f"identical to {base}".strip()
@@ -81,8 +81,7 @@ class Comparison:
             else format_percent(abs(self.relative), style=style)
         )
         remark = "" if self.noise == MEASURED else f" ({self.noise})"
-        than = f" than {base}" if base else ""
-        return f"{self.verdict} by {size}{than}{remark}"
+        return f"{self.verdict} by {size}{remark} than {base}".strip()
 
 
 def compare(

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from ai_scientist.changes import unified_diff
-from ai_scientist.claims.evidence import Evidence
-from ai_scientist.claims.expand import expand_notes
+from ai_scientist.claims import Evidence, check_prose, expand_notes, mark_unsupported
 from ai_scientist.gates import MAIN_FILE, Gates, check_comparable, check_identical
 from ai_scientist.hardware import describe_hardware
 from ai_scientist.journal import write_atomically, write_json
@@ -24,6 +23,7 @@ from ai_scientist.records import (
     AttemptKind,
     Check,
     Code,
+    Finding,
     GateReport,
     Idea,
     Json,
@@ -36,6 +36,8 @@ from ai_scientist.study import attempt_to_json, run_from_json, run_to_json
 from ai_scientist.workspace import RunFolder
 
 MAX_TRACKED_BYTES = 20_000_000
+REPAIRS = 2
+"""Times a prose whose numbers do not hold is sent back."""
 
 
 class FolderWorkbench:
@@ -48,6 +50,7 @@ class FolderWorkbench:
         journal: Journal,
         laboratory: Laboratory,
         seeds_per_run: int,
+        repair: Callable[[str, str, Sequence[str]], str],
         report: Callable[[str], None],
     ) -> None:
         self.folder = laboratory.folder
@@ -56,8 +59,10 @@ class FolderWorkbench:
         self._laboratory = laboratory
         self._gates = Gates(laboratory, journal)
         self._seeds = tuple(range(seeds_per_run))
+        self._repair = repair
         self._report = report
         self.runs: dict[str, Run] = {}
+        self.findings: list[Finding] = []
         self._code: dict[str, Code] = {}
 
     # --- the baseline ----------------------------------------------------------------------------
@@ -130,27 +135,48 @@ class FolderWorkbench:
 
     def interpret(self, run: Run, prose: str) -> None:
         """Add the coder's words to the notes, its named numbers expanded by our code."""
-
-        def perform() -> Json:
-            expansion = expand_notes(prose, self.evidence)
-            text = interpretation(expansion.text)
-            commit = self._append_notes(text, f"Interpret {run.name}")
-            return {"commit": commit, "problems": list(expansion.problems)}
-
-        self._journal.effect(f"{run.name}/interpretation", perform)
+        self._note_prose(f"{run.name}/interpretation", prose, interpretation)
 
     def table(self) -> str:
         """Return the table of results that prompts carry; it does not grow with the runs."""
         return results_table(self.runs, self._laboratory.bench.template)
 
-    def add_notes(self, key: str, text: str) -> None:
-        """Append a section to the notes that belongs to no run, such as the one on the plots."""
+    def add_prose(self, key: str, heading: str, prose: str) -> None:
+        """Append a section in the coder's words that belongs to no run, as the one on plots."""
+        self._note_prose(key, prose, lambda text: f"\n## {heading}\n{text.strip()}\n")
+
+    def add_facts(self, key: str, text: str) -> None:
+        """Append a section written by code."""
+        self._journal.effect(key, lambda: {"commit": self._append_notes(f"\n{text}\n", key)})
+
+    def _note_prose(self, key: str, prose: str, shape: Callable[[str], str]) -> None:
+        """Settle a prose and append it; what stays wrong in it is marked there, and a finding."""
 
         def perform() -> Json:
-            expansion = expand_notes(text, self.evidence)
-            return {"commit": self._append_notes(f"\n{expansion.text.strip()}\n", key)}
+            text, findings = self._settle(key, prose)
+            commit = self._append_notes(shape(text), key)
+            return {"commit": commit, "findings": [asdict(one) for one in findings]}
 
-        self._journal.effect(key, perform)
+        stored = self._journal.effect(key, perform)
+        self.findings += [Finding(**one) for one in stored["findings"]]
+
+    def _settle(self, key: str, prose: str) -> tuple[str, list[Finding]]:
+        """Expand and check a prose; send problems back, a few times; then mark what is left."""
+        for number in range(1, REPAIRS + 1):
+            expansion = expand_notes(prose, self.evidence)
+            checked = check_prose(prose, self.evidence, file="notes.txt")
+            problems = [*expansion.problems, *(one.detail for one in checked.findings)]
+            if not problems:
+                return expansion.text, []
+            self._report(f"{key}: {len(problems)} numbers or comparisons do not hold; asked again")
+            prose = self._repair(f"{key}/repair_{number}", prose, problems)
+        checked = check_prose(prose, self.evidence, file="notes.txt")
+        marked = "\n".join(mark_unsupported(prose, checked, mark="[unsupported number]"))
+        expansion = expand_notes(marked, self.evidence)
+        unknown = [
+            Finding(kind="unknown_run", detail=problem, where=key) for problem in expansion.problems
+        ]
+        return expansion.text, [*unknown, *(replace(one, where=key) for one in checked.findings)]
 
     @property
     def evidence(self) -> Evidence:

@@ -11,12 +11,11 @@ Nothing reads the working tree as an input: later steps take effect results or a
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shutil
 import subprocess
-import tarfile
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -110,13 +109,13 @@ class RunFolder:
 
     # --- repository ------------------------------------------------------------------------------
 
-    def git(self, *arguments: str) -> str:
+    def git(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
         """Run git here, deaf to the user's configuration and hooks, and return what it printed."""
         settings = [part for pair in GIT_SETTINGS.items() for part in ("-c", "=".join(pair))]
         done = subprocess.run(
             ["git", *settings, "-C", str(self.path), *arguments],
             capture_output=True,
-            env=GIT_ENVIRONMENT,
+            env=environment or GIT_ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             check=False,
         )
@@ -154,17 +153,14 @@ class RunFolder:
         return self.git("diff", "--no-color", "--no-ext-diff", old, new, "--", *names)
 
     def export(self, commit: str, destination: Path) -> None:
-        """Write the files of a commit into an empty folder, as a process shall find them."""
-        archive = subprocess.run(
-            ["git", "-C", str(self.path), "archive", "--format=tar", commit],
-            capture_output=True,
-            env=GIT_ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            check=True,
-        ).stdout
+        """Write the files of a commit into a new folder, as a process shall find them."""
         destination.mkdir(parents=True)
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(destination, filter="data")
+        with tempfile.TemporaryDirectory() as aside:
+            index = {**GIT_ENVIRONMENT, "GIT_INDEX_FILE": f"{aside}/index"}
+            self.git("read-tree", commit, environment=index)
+            self.git(
+                "checkout-index", "--all", f"--prefix={destination.resolve()}/", environment=index
+            )
 
     def _inside(self, name: str) -> Path:
         path = PurePosixPath(name)
