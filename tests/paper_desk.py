@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ai_scientist.claims import Evidence
 from ai_scientist.executors import LocalExecutor
 from ai_scientist.prompts import Prompts
-from ai_scientist.records import Finding, Message, ModelReply, Study
+from ai_scientist.records import Message, ModelReply, Study
 from ai_scientist.sandbox import LimitsOnly
 from ai_scientist.testing import Asked, MemoryJournal, make_reply
 from ai_scientist.writeup.latex import LatexCompiler
+from ai_scientist.writeup.numbers import BoundNumbers
 from ai_scientist.writeup.paper import write_paper
-from ai_scientist.writeup.parts import Effort, PaperFolder, PaperOutcome, Problem
+from ai_scientist.writeup.parts import Effort, PaperFolder, PaperOutcome
 from tests.paper_study import make_study
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -49,36 +51,6 @@ class StepModel:
     def count(self, purpose: str) -> int:
         """Return how often this purpose was asked for."""
         return sum(asked.purpose == purpose for asked in self.asked)
-
-
-@dataclass
-class FixedNumbers:
-    """Implements parts.Numbers: one value for all, and refuses the literals it is told to."""
-
-    refused: Sequence[str] = ()
-
-    def definitions(self, texts: Sequence[str]) -> str:
-        """Return definitions that print the same value for every name."""
-        return (
-            "\\newcommand{\\result}[2]{2.31}\n\\newcommand{\\change}[3]{$-$3.1\\%}\n"
-            "\\newcommand{\\compare}[3]{lower by 3.1\\%}\n"
-        )
-
-    def problems(self, name: str, text: str) -> Sequence[Problem]:
-        """Return one problem for each refused literal in `text`."""
-        return [
-            Problem(kind="unsupported_number", detail=f"`{literal}` is no result", excerpt=literal)
-            for literal in self.refused
-            if literal in text
-        ]
-
-    def mark(self, name: str, text: str) -> tuple[str, Sequence[Finding]]:
-        """Replace each refused literal by a mark."""
-        findings = []
-        for problem in self.problems(name, text):
-            text = text.replace(problem.excerpt, r"\textbf{[unsupported number]}")
-            findings.append(Finding(kind=problem.kind, detail=problem.detail))
-        return text, findings
 
 
 @dataclass
@@ -121,7 +93,7 @@ class Desk:
             "notes": NOTES,
             "model": self.model,
             "render": Prompts(PROJECT / "prompts"),
-            "numbers": FixedNumbers(),
+            "numbers": BoundNumbers(evidence=Evidence.from_study(study or self.study)),
             "journal": MemoryJournal(),
             "compile": self.compiler(),
             "literature": None,

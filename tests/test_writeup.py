@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import zipfile
@@ -15,6 +16,7 @@ from ai_scientist.testing import make_reply
 from ai_scientist.writeup.figures import ConfinedDraw
 from ai_scientist.writeup.parts import Effort
 from tests.paper_desk import BIB, NOTES, SECTIONS, Desk, kinds, picture
+from tests.paper_study import make_study
 
 RESULTS = SECTIONS["results"]
 
@@ -26,9 +28,7 @@ def test_a_paper_comes_out(tmp_path: Path) -> None:
     assert (outcome.findings, outcome.compiled) == ((), True)
     assert outcome.pdf == tmp_path / "paper.pdf"
     assert desk.model.count("section") == 9
-    text = subprocess.run(
-        ["pdftotext", str(outcome.pdf), "-"], capture_output=True, text=True, check=True
-    ).stdout
+    text = _text(outcome.pdf)
     for words in (
         "This paper was written by an AI system",
         "None of the 2 hypotheses fixed before the runs was confirmed",
@@ -40,6 +40,12 @@ def test_a_paper_comes_out(tmp_path: Path) -> None:
     ):
         assert words in " ".join(text.split()), words
     assert "??" not in text
+
+
+def _text(pdf: Path | None) -> str:
+    assert pdf is not None
+    done = subprocess.run(["pdftotext", str(pdf), "-"], capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def test_the_same_replies_give_the_same_paper(tmp_path: Path) -> None:
@@ -67,16 +73,9 @@ def test_default_effort_refines_once_and_reads_the_whole(tmp_path: Path) -> None
 def test_ten_runs_stay_within_the_token_budget(tmp_path: Path) -> None:
     """The writeup of ten runs with long notes sends at most 400 k tokens (4 characters each)."""
     desk = Desk(tmp_path, options={"effort": None, "notes": NOTES * 4000, "compile": None})
-    study = replace(desk.study, runs=_runs(tmp_path, 10))
-    desk.write(study)
+    desk.write(make_study(tmp_path, runs=10))
     sent = sum(len(asked.prompt) for asked in desk.model.asked) / 4
     assert sent < 400_000
-
-
-def _runs(folder: Path, count: int) -> dict[str, object]:
-    from tests.paper_study import make_study
-
-    return dict(make_study(folder, runs=count).runs)
 
 
 # --- what a model's LaTeX may hold ---------------------------------------------------------------
@@ -162,7 +161,7 @@ def test_harmless_slips_are_repaired_without_asking(tmp_path: Path) -> None:
     """Fences, Markdown, percent signs, underscores, ampersands and Unicode cost no call."""
     slips = (
         "```latex\n\\section{Method}\n# Method\n"
-        "We use **final_loss** & 12% of `k_max` → λ ≤ 3, “quoted” – ok… 100 % #1 50\\% x^2.\n"
+        "We weight **every_pair** & 100% of `k_max` → λ ≤ 3, “quoted” – ok… 100 % #1 100\\% x^2.\n"
         "% a comment that nobody sees\n"
         "$a_1 ≤ λ_2 → \\text{final_loss}$\n\n"
         f"{SECTIONS['method']}\n```"
@@ -171,7 +170,7 @@ def test_harmless_slips_are_repaired_without_asking(tmp_path: Path) -> None:
     outcome = desk.write()
     assert (outcome.compiled, outcome.findings, desk.model.count("repair")) == (True, (), 0)
     text = desk.section("method")
-    assert r"\textbf{final\_loss} \& 12\% of \texttt{k\_max}" in text
+    assert r"\textbf{every\_pair} \& 100\% of \texttt{k\_max}" in text
     assert "nobody sees" not in text
 
 
@@ -256,22 +255,38 @@ def test_a_bad_refinement_keeps_the_draft(tmp_path: Path) -> None:
 
 def test_typed_numbers_go_back_twice_and_are_marked(tmp_path: Path) -> None:
     """A literal that the results do not bear out is replaced by a mark and listed, never passed."""
-    from tests.paper_desk import FixedNumbers
-
-    typed = RESULTS.replace(r"\result{run_4}{mean_log_selectivity}", "3.87")
+    typed = RESULTS + "\nIn run_1 the mean log-selectivity is 3.87, as expected.\n"
     desk = Desk(
         tmp_path,
         script={
             ("section", "paper/section_results"): [typed],
             ("repair", "paper/section_results"): [typed, typed],
         },
-        options={"numbers": FixedNumbers(refused=("3.87",)), "compile": None},
     )
     outcome = desk.write()
+    assert outcome.compiled
     assert desk.model.count("repair") == 2
+    assert "nearest stored" in next(a for a in desk.model.asked if a.purpose == "repair").prompt
     assert "3.87" not in desk.section("results")
     assert "[unsupported number]" in desk.section("results")
     assert kinds(outcome) == {"unsupported_number"}
+
+
+def test_names_become_numbers(tmp_path: Path) -> None:
+    """What the model names is printed from the stored results; an unknown name is marked."""
+    text = RESULTS + "\nThen \\result{run_9}{fvu} and \\result{run_1}{no_such} follow.\n"
+    desk = Desk(
+        tmp_path,
+        script={("section", "paper/section_results"): [text]},
+        options={"effort": Effort(drafts=1, repairs=0)},
+    )
+    outcome = desk.write()
+    assert kinds(outcome) == {"unknown_run"}
+    assert desk.section("results").count("[unknown number]") == 2
+    printed = " ".join(_text(outcome.pdf).split())
+    mean = desk.study.runs["run_1"].results.metrics["unlearning evaluation/mean_log_selectivity"]
+    assert f"and {mean:.3f} ± " in printed
+    assert re.search(r"it is (lower|higher) by .*? than the baseline|not distinguishable", printed)
 
 
 # --- references, figures -------------------------------------------------------------------------
@@ -335,7 +350,7 @@ def test_the_books_on_figures(tmp_path: Path) -> None:
     (tmp_path / "fake.png").write_text("<svg onload=…>")
     text = RESULTS + (
         "\n\\begin{figure}[h]\\centering\\includegraphics[width=3cm]{shown_once.png}"
-        "\\caption{Selectivity of run_1 and run_4 (100 % of seeds).}\\label{fig:mine}"
+        "\\caption{Selectivity of run_1 and run_4 (all seeds).}\\label{fig:mine}"
         "\\end{figure}\n"
         "See Figure~\\ref{fig:mine}.\n"
     )

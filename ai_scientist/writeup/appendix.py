@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ai_scientist.naming import metric_names
+from ai_scientist.claims import Evidence
 from ai_scientist.records import Attempt, Run, Scalar, Study
-from ai_scientist.statistics import compare
 from ai_scientist.writeup.facts import (
     cell,
     comparison_note,
     key_metrics,
-    paths_of,
-    rows_of,
     show,
-    spec_of,
     verdicts_table,
 )
 from ai_scientist.writeup.typeset import breakable, clip, column, escape, long_table
@@ -168,22 +164,21 @@ def _noise(study: Study) -> str:
 
 
 def _compared(study: Study, path: str) -> list[list[str]]:
-    """Return a row for each run and arm that measured `path`."""
-    base = next(iter(study.runs.values())).results
-    name, spec = metric_names(paths_of(study))[path], spec_of(study, path)
+    """Return a row for each run and arm that measured `path`, compared as the text does."""
+    evidence = Evidence.from_study(study)
+    base, *others = evidence.runs
     rows = []
-    for run, arm, results in rows_of(study):
-        if results is base or path not in results.metrics or path not in base.metrics:
+    for name in others:
+        if path not in evidence.runs[name].metrics or path not in evidence.runs[base].metrics:
             continue
-        seen = compare(base, results, path, spec=spec)
-        low, high = seen.interval or (None, None)
-        between = f"{show(low)} to {show(high)}" if seen.interval else "not known"
+        seen = evidence.compare(name, base, path)
+        between = " to ".join(show(end) for end in seen.interval) if seen.interval else "not known"
         least = seen.minimum_detectable_effect
         rows.append(
             [
+                breakable(evidence.names[path]),
                 breakable(name),
-                breakable(f"{run} {arm}".strip()),
-                escape(seen.describe("run_0")),
+                escape(seen.describe(base)),
                 f"{seen.n}{' paired' if seen.paired else ''}",
                 cell(between),
                 cell(show(least)) if least is not None else "not known",
