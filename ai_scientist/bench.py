@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ai_scientist.environments import Environment, environment_for
 from ai_scientist.errors import SetupError
+from ai_scientist.interpreters import interpreter_for
 from ai_scientist.laboratory import Bench, run_environment, tail_of_logs
 from ai_scientist.protocols import Executor
 from ai_scientist.records import ExitCause, Profile, RunLimits, RunRequest, Template
@@ -36,18 +37,17 @@ def make_bench(
     executor: Executor,
     cache: Path,
     report: Callable[[str], None],
+    python: Path | None = None,
 ) -> Bench:
     """Build what is missing for a template at one profile, and return the bench.
 
-    Raises SetupError or InputError for the person.
+    `python` is the interpreter for a template without a lock. Raises SetupError or InputError for the person.
     """
     profile = profile_of(template, profile_name)
     if template.lock is None:
-        raise SetupError(
-            f"template `{template.name}` has no environment lock",
-            hint="add a requirements.lock and name it in template.toml, see docs/templates.md",
-        )
-    environment = environment_for(template.lock, cache, report=report)
+        environment = interpreter_for(template.name, python)
+    else:
+        environment = environment_for(template.lock, cache, report=report)
     bench = Bench(
         template=template,
         profile=profile,
@@ -55,6 +55,7 @@ def make_bench(
         readable=(environment.folder,),
         versions=chosen_versions(environment),
         lock_sha256=environment.lock_sha256,
+        beside=data_beside(template),
     )
     if template.prepare is None:
         return bench
@@ -64,6 +65,15 @@ def make_bench(
         for needed in {one.name: one for one in (*rehearsal, profile)}.values()
     }
     return Bench(**{**bench.__dict__, "data": data})
+
+
+def data_beside(template: Template) -> Path | None:
+    """Return the data folder that a foreign template shares with its neighbors, if there is one.
+
+    AI-Scientist v1 keeps it as ROOT/data, with the template in ROOT/templates/NAME.
+    """
+    data = template.folder.parent.parent / "data"
+    return data if template.foreign and data.is_dir() else None
 
 
 def chosen_versions(environment: Environment) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Where experiments happen: a commit goes in, what was observed comes out.
 
-    commit -> .staging/KEY/source -> executor (sandboxed) -> observation -> run_N/ or attempts/
+    commit -> staging/source -> executor (sandboxed) -> observation -> run_N/ or attempts/
 
 Every execution is one effect of the journal, so that a finished one is never made twice.
 """
@@ -65,6 +65,8 @@ class Bench:
     versions: Mapping[str, str] = field(default_factory=dict)
     """Packages of the environment."""
     lock_sha256: str = ""
+    beside: Path | None = None
+    """Data that a foreign template reads as ../../data (run_0) or ../../../data (others)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +225,11 @@ class Laboratory:
             out_name=out_name,
             command=command,
             environment=environment,
-            readable=(*self.bench.readable, *([data_folder] if data_folder else [])),
+            readable=(
+                *self.bench.readable,
+                *([data_folder] if data_folder else []),
+                *self._place_data_beside(key),
+            ),
             limits=RunLimits(
                 timeout_s=min(timeout_s, profile.run_timeout_s or timeout_s),
                 memory_gb=profile.memory_gb,
@@ -231,6 +237,17 @@ class Laboratory:
             ),
             gpus=0 if smoke else profile.gpus,
         )
+
+    def _place_data_beside(self, key: str) -> tuple[Path, ...]:
+        """Link a foreign template's shared data to where its relative paths lead from source/."""
+        if self.bench.beside is None:
+            return ()
+        work = self.folder.staging(key).parent
+        places = (work / "data", work.parent / "data")
+        for place in places:
+            if not place.is_symlink():
+                place.symlink_to(self.bench.beside)
+        return places
 
     def _observe(self, request: RunRequest) -> Json:
         execution = self._executor.run(request)
@@ -265,7 +282,12 @@ class Laboratory:
     def _baseline_store(self, commit: str, seed: int) -> Path:
         """Folder of the baseline that equals this one in all that can move a number."""
         tree = self.folder.git("ls-tree", "-r", commit)
-        code = [line for line in tree.splitlines() if line.endswith(".py")]
+        frozen = set(self.bench.template.frozen)
+        code = [
+            line
+            for line in tree.splitlines()
+            if line.endswith(".py") or line.partition("\t")[2] in frozen
+        ]
         parts = (
             *code,
             self.bench.lock_sha256,

@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ai_scientist.bench import make_bench
 from ai_scientist.environments import default_cache_root
@@ -24,14 +24,21 @@ from ai_scientist.ideas import find_idea, parse_idea
 from ai_scientist.journal import FolderJournal, FolderLock, last_commit, read_events
 from ai_scientist.protocols import Executor, Render
 from ai_scientist.records import Code, Idea, Json, Limits, Template
-from ai_scientist.settings import Keys, Places, Settings, raise_limits, settings_from_json
+from ai_scientist.settings import (
+    Keys,
+    Places,
+    Settings,
+    raise_limits,
+    settings_from_json,
+)
 from ai_scientist.templates import find_template
 from ai_scientist.workspace import RunFolder, create_run_folder, open_run_folder
 
 if TYPE_CHECKING:
+    from ai_scientist.authorship import Author
     from ai_scientist.laboratory import Bench
     from ai_scientist.model import ModelClient
-    from ai_scientist.scientist import Staff
+    from ai_scientist.scientist import Assignment, Staff
 
 PROJECT = Path(__file__).resolve().parent.parent
 LEAST_FREE_GB = 1.0
@@ -39,18 +46,6 @@ BANNER = (
     "Replaying recorded replies: they were written by the authors for this template and are "
     "replayed. Edits, runs, numbers, notes, plots and PDF are made now."
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """One idea, where it is worked on, and how."""
-
-    folder: RunFolder
-    idea: Idea
-    template: Template
-    settings: Settings
-    places: Places
-    dry_run: bool = False
 
 
 def launch_ideas(options: argparse.Namespace) -> int:
@@ -66,6 +61,8 @@ def launch_ideas(options: argparse.Namespace) -> int:
         from ai_scientist.queue import run_batch
 
         return run_batch(options, places)
+    from ai_scientist.scientist import Assignment
+
     idea = find_idea(options.idea[0], places.ideas)
     settings = settings_from_options(options)
     template = find_template(settings.template or idea.template or "sae", places.templates)
@@ -89,6 +86,8 @@ def launch_ideas(options: argparse.Namespace) -> int:
 def resume_idea(path: Path, options: argparse.Namespace, places: Places) -> int:
     """Go on with a run folder, with the budgets given anew."""
     import json
+
+    from ai_scientist.scientist import Assignment
 
     folder = open_run_folder(path)
     stored = json.loads((path / "settings.json").read_text())
@@ -302,56 +301,58 @@ def staff_at(
     report: Callable[[str], None],
 ) -> Staff:
     """Return everything that works at one bench on one idea."""
-    from ai_scientist.authorship import Author
     from ai_scientist.coder import AiderCoder
     from ai_scientist.laboratory import Laboratory
     from ai_scientist.plots import Draughtsman
     from ai_scientist.scientist import Repairer, Staff
     from ai_scientist.workbench import FolderWorkbench
-    from ai_scientist.writeup.parts import Effort
 
     folder, settings = assignment.folder, assignment.settings
+    shared: dict[str, Any] = {"journal": journal, "report": report}
     laboratory = Laboratory(
         folder,
-        journal=journal,
         executor=executor,
         bench=bench,
         limits=settings.limits,
         cache=assignment.places.cache,
-        report=report,
+        **shared,
+    )
+    workbench = FolderWorkbench(
+        idea=assignment.idea,
+        laboratory=laboratory,
+        seeds_per_run=settings.seeds_per_run,
+        repair=Repairer(model, render, assignment.template.system),
+        **shared,
     )
     return Staff(
-        folder=folder,
-        idea=assignment.idea,
-        template=assignment.template,
-        settings=settings,
-        journal=journal,
+        assignment=assignment,
         model=model,
         coder=AiderCoder(model, render),
         laboratory=laboratory,
-        workbench=FolderWorkbench(
-            idea=assignment.idea,
-            journal=journal,
-            laboratory=laboratory,
-            seeds_per_run=settings.seeds_per_run,
-            repair=Repairer(model, render, assignment.template.system),
-            report=report,
-        ),
+        workbench=workbench,
         draughtsman=Draughtsman(folder, executor=executor, journal=journal, bench=bench),
         render=render,
-        author=Author(
-            folder=folder,
-            journal=journal,
-            executor=executor,
-            bench=bench,
-            model=model,
-            render=render,
-            literature=None,
-            effort=Effort(drafts=1 if settings.model.startswith("recorded") else 2, search=False),
-            report=report,
-        ),
+        author=author_at(bench, folder, settings, executor, model=model, render=render, **shared),
         spent=lambda: asdict(model.spent),
-        report=report,
+        **shared,
+    )
+
+
+def author_at(
+    bench: Bench, folder: RunFolder, settings: Settings, executor: Executor, **shared: Any
+) -> Author:
+    """Return the author of the paper; recorded replies hold one draft of each section."""
+    from ai_scientist.authorship import Author
+    from ai_scientist.writeup.parts import Effort
+
+    drafts = 1 if settings.model.startswith("recorded") else 2
+    return Author(
+        folder=folder,
+        executor=executor,
+        bench=bench,
+        literature=None,
+        effort=Effort(drafts=drafts, search=False),
+        **shared,
     )
 
 

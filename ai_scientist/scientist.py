@@ -35,11 +35,23 @@ from ai_scientist.records import (
     Study,
     Template,
 )
-from ai_scientist.settings import Settings
+from ai_scientist.settings import Places, Settings
 from ai_scientist.workbench import FolderWorkbench
 from ai_scientist.workspace import RunFolder
 
 HYPOTHESIS_TRIES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One idea, where it is worked on, and how."""
+
+    folder: RunFolder
+    idea: Idea
+    template: Template
+    settings: Settings
+    places: Places
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,10 +76,7 @@ class Repairer:
 class Staff:
     """Everything that works on one idea; put together by the launch layer."""
 
-    folder: RunFolder
-    idea: Idea
-    template: Template
-    settings: Settings
+    assignment: Assignment
     journal: Journal
     model: Model
     coder: Coder
@@ -79,6 +88,26 @@ class Staff:
     spent: Callable[[], Json]
     """Money, tokens and calls so far."""
     report: Callable[[str], None]
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder."""
+        return self.assignment.folder
+
+    @property
+    def idea(self) -> Idea:
+        """The idea that is tested."""
+        return self.assignment.idea
+
+    @property
+    def template(self) -> Template:
+        """The template it started from."""
+        return self.assignment.template
+
+    @property
+    def settings(self) -> Settings:
+        """What the person asked for."""
+        return self.assignment.settings
 
 
 def research(staff: Staff, start: Code) -> Json:

@@ -4,7 +4,7 @@
       experiment.py plot.py notes.txt latex/ …   tracked: one commit per accepted edit and run
       run_N/final_info.json run.json             tracked; logs and weights beside them are not
       events.jsonl calls.jsonl attempts/ inbox/  never touched by git
-      .staging/KEY/source                        throw-away copies in which processes run
+      .staging/work/KEY/source                   throw-away copies in which processes run
 
 Nothing reads the working tree as an input: later steps take effect results or a commit.
 """
@@ -104,8 +104,11 @@ class RunFolder:
         return self.path / name
 
     def staging(self, key: str) -> Path:
-        """Folder in which the effect `key` does its work."""
-        return self.path / ".staging" / key.replace("/", ".")
+        """Folder in which the effect `key` does its work.
+
+        Two levels below .staging/, so that the ../../../data of a foreign template stays in there.
+        """
+        return self.path / ".staging" / "work" / key.replace("/", ".")
 
     # --- repository ------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ GROUPS = (
 LEVEL = {name: level for level, group in enumerate(GROUPS) for name in group.split()}
 
 # The launch layer; and the probe, which looks inside a sandbox for what should not be there.
-READS_THE_ENVIRONMENT = {"launch", "cli", "probe"}
+READS_THE_ENVIRONMENT = {"launch", "cli", "commands", "probe"}
 HEAVY = ("aider", "anthropic", "fastapi", "litellm", "numpy", "openai", "rich", "scipy", "submitit")
 MAX_FUNCTION_LINES = 50
 MAX_MODULE_LINES = 400
