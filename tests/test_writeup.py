@@ -163,7 +163,7 @@ def test_harmless_slips_are_repaired_without_asking(tmp_path: Path) -> None:
         "```latex\n\\section{Method}\n# Method\n"
         "We weight **every_pair** & 100% of `k_max` → λ ≤ 3, “quoted” – ok… 100 % #1 100\\% x^2.\n"
         "% a comment that nobody sees\n"
-        "$a_1 ≤ λ_2 → \\text{final_loss}$\n\n"
+        "$a_1 ≤ λ_2 → \\text{every_pair}$\n\n"
         f"{SECTIONS['method']}\n```"
     )
     desk = Desk(tmp_path, script={("section", "paper/section_method"): [slips]})
