@@ -48,7 +48,6 @@
     const live = document.querySelector("[data-live]");
     if (live) setInterval(() => { if (!document.hidden) refresh(location.href, true); }, live.dataset.live * 1000);
     const comment = document.getElementById("comment");
-    if (comment && new URLSearchParams(location.search).has("target")) comment.focus();
     document.addEventListener("keydown", (event) => {
       const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
       if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
