@@ -38,6 +38,7 @@ CHANGE_BEHIND = re.compile(
     r"|of\s+run|that\s+of|(?:as\s+)?(?:large|high|low)\b)",
     re.I,
 )
+FROM = re.compile(r"\bfrom\s+(?:about\s+|~)?\Z", re.I)
 COMPARED_WITH = re.compile(
     r"\b(?:than|over|compared (?:to|with)|relative to|versus|vs\.?|against|of)\s+(?:that of\s+)?\Z",
     re.I,
@@ -59,6 +60,8 @@ class Binding:
     """`method`, `final` or `best`, when words of that kind named the run."""
     exact: bool = True
     """The metric's words are a whole name."""
+    spent: bool = False
+    """The run's name already has a number of its own, before this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +130,20 @@ def bind(scene: Scene, evidence: Evidence) -> Mapping[int, Binding]:
             tight=tight,
             group=group,
             exact=metric.exact if metric else True,
+            spent=not tight and _is_spent(scene, index, mention),
         )
+        if not tight and FROM.search(scene.text[: numeral.start]) and "run_0" in evidence.runs:
+            known = (*runs, *scene.named_runs, *scene.here, "run_0")
+            bindings[index] = Binding(
+                paths=paths, runs=tuple(dict.fromkeys(known)), named=True, exact=False, spent=True
+            )
     return bindings
+
+
+def _is_spent(scene: Scene, index: int, mention: RunMention | None) -> bool:
+    if mention is None or mention.kind in ("method", "final", "best"):
+        return False
+    return any(mention.end <= n.start and not n.percent for n in scene.numerals[:index])
 
 
 def is_change(text: str, numeral: Numeral) -> bool:

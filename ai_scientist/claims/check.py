@@ -24,8 +24,10 @@ from ai_scientist.claims.exempt import (
     RESULT_WORDS,
     inequality,
     is_counted,
+    is_general_setting,
     is_no_number,
     is_symbol,
+    is_target,
     known_setting,
     setting_of,
 )
@@ -179,7 +181,7 @@ class _Checker:
             where = known_setting(numeral, self.vocabulary)
             return Ruling(verdict="configuration", evidence=where) if where else None
         if bound := inequality(text, numeral):
-            return self._inequality(numeral, binding, bound)
+            return None if is_target(text, numeral) else self._inequality(numeral, binding, bound)
         named = bool(scene.metrics) or bool(scene.runs)
         if not named:
             return self._unnamed(numeral, binding, scene, unit, change=change)
@@ -209,7 +211,7 @@ class _Checker:
             if all(s.end <= start or s.start >= end for start, end in taken)
         ]
         mention = setting_of(scene.text, numeral, settings, scene.numerals)
-        symbol = is_symbol(scene.text, numeral)
+        symbol = is_symbol(scene.text, numeral) or is_general_setting(scene.text, numeral)
         if mention is None and not symbol:
             return None
         if mention is not None and any(
@@ -220,6 +222,12 @@ class _Checker:
             return Ruling(verdict="configuration", evidence="a value of the configuration")
         if where := known_setting(numeral, self.vocabulary):
             return Ruling(verdict="configuration", evidence=where)
+        if scene.metrics and mention is None:
+            return Ruling(
+                verdict="unsupported",
+                kind="unsupported_number",
+                evidence="a setting with an effect is claimed, and no stored configuration has it",
+            )
         known = ", ".join(str(value) for value in (mention.values if mention else ())[:5])
         return Ruling(
             verdict="ambiguous",

@@ -25,11 +25,10 @@ SIGNS = {word: ("value", sign) for words, sign in ((UP, 1), (DOWN, -1)) for word
 SIGNS |= {
     word: ("quality", sign) for words, sign in ((GOOD, 1), (BAD, -1)) for word in words.split()
 }
-COMPARISON = re.compile(
-    r"\b(?P<word>"
-    + "|".join(sorted(SIGNS, key=len, reverse=True))
-    + r")\b(?P<middle>[^.;:]{0,60}?)\b"
-    r"(?P<link>than|over|compared (?:to|with)|relative to|versus|vs\.?|upon|against|that of)\s+",
+WORD = re.compile(r"\b(?:" + "|".join(sorted(SIGNS, key=len, reverse=True)) + r")\b", re.I)
+LINK = re.compile(
+    r"[^.;:]{0,60}?\b(?:than|over|compared (?:to|with)|relative to|versus|vs\.?|upon|against"
+    r"|that of)\s+",
     re.I,
 )
 DIRECT = re.compile(
@@ -63,31 +62,50 @@ def false_comparisons(
 ) -> Iterator[FalseComparison]:
     """Yield each comparison of a sentence that is false."""
     text = scene.text
-    for match in (*COMPARISON.finditer(text), *DIRECT.finditer(text)):
-        if NEGATED.search(text[max(0, match.start() - 40) : match.start()]):
-            continue
-        yield from _judge(scene, bindings, evidence, match)
+    for start, end, word in comparisons(text):
+        if not NEGATED.search(text[max(0, start - 40) : start]):
+            yield from _judge(scene, bindings, evidence, _Comparison(start, end, word))
     yield from _from_to(scene, bindings, evidence)
 
 
+def comparisons(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield (start, end, word) of each comparison with a reference behind it."""
+    for word in WORD.finditer(text):
+        link = LINK.match(text, word.end())
+        if link is None or WORD.search(link[0]) or CLAUSE_END.search(link[0]):
+            continue
+        yield word.start(), link.end(), word[0].lower()
+    for match in DIRECT.finditer(text):
+        yield match.start(), match.end(), match["word"].lower()
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Where a comparison stands: from its word to what it is compared with."""
+
+    start: int
+    end: int
+    word: str
+
+
 def _judge(
-    scene: Scene, bindings: dict[int, Binding], evidence: Evidence, match: re.Match[str]
+    scene: Scene, bindings: dict[int, Binding], evidence: Evidence, match: _Comparison
 ) -> Iterator[FalseComparison]:
-    word = match["word"].lower()
+    word = match.word
     kind, sign = _sign(word)
-    start = max([0, *(m.end() for m in CLAUSE_END.finditer(scene.text[: match.start()]))])
-    stop = CLAUSE_END.search(scene.text, match.end())
+    start = max([0, *(m.end() for m in CLAUSE_END.finditer(scene.text[: match.start]))])
+    stop = CLAUSE_END.search(scene.text, match.end)
     end = stop.start() if stop else len(scene.text)
     metric = _metric(scene, match, start, end)
     paths = metric.paths if metric else scene.before
-    left = _runs(scene, start, match.start(), paths, evidence) or _only(scene.here)
-    right = _runs(scene, match.end(), end, paths, evidence, groups=False)
+    left = _runs(scene, start, match.start, paths, evidence) or _only(scene.here)
+    right = _runs(scene, match.end, end, paths, evidence, groups=False)
     if kind == "quality":
         signs = {evidence.better(path) for path in paths}
         if len(signs) != 1 or not (direction := signs.pop()):
             return
         sign *= direction
-    where = match.start(), match.end()
+    where = match.start, match.end
     wrong = list(
         _by_values(
             scene,
@@ -109,8 +127,9 @@ def _judge(
                 if x is None or y is None or a == b or (x - y) * sign > 0:
                     continue
                 name = evidence.names[path]
+                words = scene.text[match.start : match.end].strip()
                 detail = (
-                    f"`{match[0].strip()}` is false: {name} of {a} is {format_number(x)}, of {b} "
+                    f"`{words}` is false: {name} of {a} is {format_number(x)}, of {b} "
                     f"{format_number(y)}"
                 )
                 if len({p.rsplit("/", 1)[-1] for p in paths}) == 1:
@@ -124,11 +143,11 @@ def _sign(word: str) -> tuple[str, int]:
     return ("quality", -1) if word.startswith("under") else ("quality", 1)
 
 
-def _metric(scene: Scene, match: re.Match[str], start: int, end: int) -> MetricMention | None:
+def _metric(scene: Scene, match: _Comparison, start: int, end: int) -> MetricMention | None:
     """Return the metric compared: named right behind the word, else nearest before it."""
-    middle = [m for m in scene.metrics if match.start() <= m.start and m.end <= match.end()]
-    before = [m for m in scene.metrics if start <= m.start and m.end <= match.start()]
-    behind = [m for m in scene.metrics if match.end() <= m.start < end]
+    middle = [m for m in scene.metrics if match.start <= m.start and m.end <= match.end]
+    before = [m for m in scene.metrics if start <= m.start and m.end <= match.start]
+    behind = [m for m in scene.metrics if match.end <= m.start < end]
     for group in (middle, before[-1:], behind):
         if group:
             return group[0]

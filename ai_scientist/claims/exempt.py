@@ -54,6 +54,17 @@ THRESHOLD = re.compile(
     r"greater than|target|threshold|goal)\b)\s*(?:of|is|:|=|a|the)?\s*[<>≤≥]?\s*\Z",
     re.I,
 )
+GENERAL_SETTING = re.compile(
+    r"\b(?:batch siz\w+|learning rate|penalt\w+|threshold|temperature|width|dictionary size|"
+    r"weight decay|coefficient|momentum|dropout)\s*(?:of|from|to|=|:|is|was|\(|at|"
+    r"from\s+[\d.,]+\s+to|[\s])*\Z",
+    re.I,
+)
+TARGET = re.compile(
+    r"\b(?:target|goal|threshold|criterion|desired|expect\w*|aim\w*|hope\w*|should|want\w*|not|"
+    r"fail\w*|predict\w*|hypothes\w+)\b|n['’]t\b",
+    re.I,
+)
 RESULT_WORDS = re.compile(
     r"\b(?:improv|achiev|increas|decreas|reduc|obtain|reach|attain|outperform|lower|higher|better|"
     r"worse|accurac|score|loss|error|correlat|ablat|variance|divergence|gain|drop|gave|yield|"
@@ -74,8 +85,8 @@ def is_no_number(text: str, numeral: Numeral, *, item: bool) -> bool:
         return True
     if re.search(r"\[[\d,\s–-]*\Z", before) and re.match(r"[\d,\s–-]*\]", behind):
         return True
-    if re.search(r"(?:https?:|www\.|doi|\\)\S*\Z|`[^`]*\Z", before) and "`" in before[-60:] + "x":
-        return before.count("`") % 2 == 1 or bool(re.search(r"https?:\S*\Z", before))
+    if re.search(r"(?:https?:|www\.|doi:)\S*\Z", before):
+        return True
     return (not before.strip() and numeral.integer and bool(re.match(r"[.)]\s", behind))) or (
         item and not before.strip(" (") and bool(re.match(r"\)\s", behind))
     )
@@ -130,6 +141,16 @@ def known_setting(numeral: Numeral, vocabulary: Vocabulary) -> str:
     ):
         return "a value of the configuration or the idea, as a percentage"
     return ""
+
+
+def is_general_setting(text: str, numeral: Numeral) -> bool:
+    """Say whether a number is the value of what every experiment sets, such as a batch size."""
+    return bool(GENERAL_SETTING.search(text[max(0, numeral.start - 60) : numeral.start]))
+
+
+def is_target(text: str, numeral: Numeral) -> bool:
+    """Say whether a bound is one that was aimed at or missed, not one that is claimed."""
+    return bool(TARGET.search(text[max(0, numeral.start - 80) : numeral.start]))
 
 
 def inequality(text: str, numeral: Numeral) -> int:

@@ -11,7 +11,6 @@ from typing import Literal
 from ai_scientist.claims.binding import Binding, Scene
 from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.numerals import Numeral
-from ai_scientist.tables import format_number
 
 Verdict = Literal["supported", "derived", "configuration", "unsupported", "ambiguous"]
 MAX_PAIRS = 60
@@ -34,6 +33,9 @@ class Judge:
 
     evidence: Evidence
 
+    signs: bool = True
+    """Whether a typed sign must be that of run - reference: not where plus means better."""
+
     def rule(self, numeral: Numeral, binding: Binding, scene: Scene, *, change: bool) -> Ruling:
         """Rule on a number that its words bind to a metric, a run, or both."""
         if numeral.spread:
@@ -46,7 +48,8 @@ class Judge:
             return self._bound(numeral, binding, scene, change=change)
         if binding.paths:
             return self._anywhere(numeral, binding.paths, self.evidence.runs)
-        return self._anywhere(numeral, self.evidence.paths, binding.runs or self.evidence.runs)
+        runs = binding.runs if binding.named else ()
+        return self._anywhere(numeral, self.evidence.paths, runs or self.evidence.runs)
 
     # --- values ----------------------------------------------------------------------------------
 
@@ -78,8 +81,12 @@ class Judge:
             if loose:
                 return _ambiguous(self._list(loose))
         others = [run for run in self.evidence.runs if run not in binding.runs]
-        elsewhere = self.hits(numeral, others, binding.paths)
-        if elsewhere and not binding.named and not change:
+        elsewhere = self.hits(numeral, others, binding.paths) or self._cut(
+            numeral, others, binding.paths
+        )
+        if self._cut(numeral, binding.runs, binding.paths):
+            elsewhere = []
+        if elsewhere and (binding.spent or not binding.named) and not change:
             return _ambiguous(self._list(elsewhere))
         nearest = self._nearest(numeral, binding)
         where = binding.runs[0] if len(binding.runs) == 1 else ""
@@ -91,6 +98,19 @@ class Judge:
                 evidence=f"this is {self._list(elsewhere)}, not of {_names(binding)}; {nearest}",
             )
         return Ruling(verdict="unsupported", kind="unsupported_number", run=where, evidence=nearest)
+
+    def _cut(
+        self, numeral: Numeral, runs: Iterable[str], paths: Iterable[str]
+    ) -> list[tuple[str, str]]:
+        """Return each (run, path) whose value the numeral shows cut off instead of rounded."""
+        paths = list(paths)
+        return [
+            (run, path)
+            for run in runs
+            for path in paths
+            if (value := self.evidence.runs[run].metrics.get(path)) is not None
+            and numeral.cuts(value)
+        ]
 
     def _supported(self, found: list[tuple[str, str]], binding: Binding) -> Ruling:
         metrics = {path.rsplit("/", 1)[-1] for _, path in found}
@@ -145,15 +165,20 @@ class Judge:
                 if value is None or base is None or value == base:
                     continue
                 for how, number in derivations(value, base, numeral):
-                    if _shows(numeral, number, sign=numeral.signed, exact_scale=True):
+                    if _shows(
+                        numeral, number, sign=numeral.signed and self.signs, exact_scale=True
+                    ):
                         text = f"{how} of {self.evidence.names[path]} between {a} and {b}"
-                        if not binding.paths:
+                        if not binding.paths or (binding.group and len(binding.runs) > 1):
                             return _ambiguous(text)
                         return Ruling(verdict="derived", evidence=text, run=a)
         return None
 
     def _operands(self, binding: Binding, scene: Scene) -> Iterator[tuple[str, str]]:
         """Yield (run, reference) pairs; the baseline is the reference unless another is named."""
+        if binding.group and "run_0" in self.evidence.runs:
+            yield from ((run, "run_0") for run in binding.runs if run != "run_0")
+            return
         runs = list(dict.fromkeys((*binding.runs, *scene.named_runs, *scene.here)))
         if "run_0" in self.evidence.runs and len([r for r in runs if r != "run_0"]) == len(runs):
             only_one = len(scene.named_runs or scene.here) <= 1 or bool(binding.group)
@@ -188,8 +213,9 @@ class Judge:
             known = f"; only {', '.join(runs[:6])} measured it" if runs else ""
             return f"{_names(binding)} has no value of this metric{known}"
         options.sort(key=lambda option: option[0])
-        return "nearest stored: " + "; ".join(
-            f"{self.evidence.names[path]} of {run} = {format_number(value)}"
+        cut = "cut off, not rounded; " if numeral.cuts(options[0][3]) else ""
+        return f"{cut}nearest stored: " + "; ".join(
+            f"{self.evidence.names[path]} of {run} = {value:.6g}"
             for _, run, path, value in options[:3]
         )
 

@@ -113,7 +113,7 @@ SYMBOLS = {
     "%": "%", "_": "_", "&": " and ", "#": "#", "$": "$", ",": "\u2009", ";": " ", ":": " ",
     "!": "", " ": " ", "pm": "±", "times": "×", "cdot": "·", "approx": "≈", "sim": "~",
     "leq": "≤", "le": "≤", "geq": "≥", "ge": "≥", "lt": "<", "gt": ">", "rightarrow": "→",
-    "to": "→", "Delta": "Δ", "lambda": "λ", "alpha": "α", "beta": "β", "gamma": "γ",
+    "to": "→", "ell": "l", "Delta": "Δ", "lambda": "λ", "alpha": "α", "beta": "β", "gamma": "γ",
     "epsilon": "ε", "tau": "τ", "mu": "μ", "sigma": "σ", "eta": "η", "uparrow": " ",
     "downarrow": " ", "quad": " ", "qquad": " ", "textpm": "±", "texttimes": "×", "textminus": "-",
     "ldots": "…", "dots": "…", "item": "\n\n", "par": "\n\n", "newline": "\n", "percent": "%",

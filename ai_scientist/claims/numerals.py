@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
 
 SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 MINUS = "-−–"
@@ -72,6 +72,16 @@ class Numeral:
                 exact.quantize(self.quantum, rounding=mode) == self.value
                 for mode in (ROUND_HALF_UP, ROUND_HALF_EVEN)
             )
+        except InvalidOperation:
+            return False
+
+    def cuts(self, value: float) -> bool:
+        """Say whether this numeral is `value` cut off, not rounded, after at least four digits."""
+        if self.digits < 4:
+            return False
+        try:
+            exact = Decimal(repr(value))
+            return exact.quantize(self.quantum, rounding=ROUND_DOWN) == self.value
         except InvalidOperation:
             return False
 

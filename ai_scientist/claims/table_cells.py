@@ -18,6 +18,11 @@ DELTA = re.compile(
     r"Δ|\bdelta|\bdiff|\bchange|\bimprov|\brelative|\bratio|\bgain|\breduction|\bvs\b|^\s*\(?%\)?\s*$",
     re.I,
 )
+IMPROVEMENT = re.compile(r"improv|gain|benefit", re.I)
+THE_OTHER = re.compile(
+    r"^\W*(?:values?|results?|ours?|methods?|proposed|new|treatment|experimental|this work)\W*$",
+    re.I,
+)
 PLAIN_COLUMN = re.compile(r"^\W*(?:runs?|seeds?|n|#|no\.?|steps?|epochs?|id|year|ref\.?)\W*$", re.I)
 
 
@@ -52,6 +57,8 @@ class TableJudge:
         """Yield a ruling for each number that stands where a result stands."""
         head, body = self._split(table)
         columns = self._columns(head, max((len(row) for row in table.rows), default=0))
+        if any(mention.kind == "baseline" for column in columns for mention in column.runs):
+            columns = [self._other(column) for column in columns]
         caption = self._label(table.caption)
         for row in body:
             first = row[0] if row else Cell(text="", start=0)
@@ -76,7 +83,8 @@ class TableJudge:
     def _cell(
         self, cell: Cell, label: _Label, column: _Label, around: _Around
     ) -> Iterator[CellRuling]:
-        judge = Judge(self.evidence)
+        better = IMPROVEMENT.search(column.text) or IMPROVEMENT.search(label.text)
+        judge = Judge(self.evidence, signs=not better)
         runs = column.runs or () if label.runs == () else label.runs
         delta = bool(DELTA.search(column.text)) or bool(DELTA.search(label.text))
         metrics = column.metrics or label.metrics or around.caption.metrics[:1]
@@ -164,6 +172,16 @@ class TableJudge:
             if all(m.end <= r.start or m.start >= r.end for r in runs)
         )
         return _Label(text=text, runs=runs, metrics=tuple(sorted(metrics, key=_size)))
+
+    def _other(self, column: _Label) -> _Label:
+        """Read a column called `Value` beside one called `Baseline` as the method's."""
+        if column.runs or not THE_OTHER.match(column.text):
+            return column
+        others = tuple(name for name in self.evidence.numbered if name != "run_0")
+        mention = RunMention(
+            start=0, end=len(column.text), kind="method", runs=others, text=column.text
+        )
+        return _Label(text=column.text, runs=(mention,), metrics=column.metrics)
 
     def _is_setting(self, label: _Label) -> bool:
         return bool(self.vocabulary.settings(label.text)) and not label.metrics

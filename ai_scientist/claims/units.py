@@ -19,9 +19,10 @@ HEADING = re.compile(r"^#{1,6}\s+(?P<title>.*)$")
 RESULT_HEADING = re.compile(
     r"result|experiment|evaluat|ablation|analysis|conclusion|discussion", re.I
 )
-CODE_FACTS = re.compile(r"^\[facts of run_\d+.*?^\[end of facts\]$", re.M | re.S)
-PASTED = re.compile(r"^(?:#{4}\s.*|Results: ?\{.*|\{'.*|\{\".*)$", re.M)
-FENCE = re.compile(r"^```.*?^```[ \t]*$", re.M | re.S)
+FACTS = re.compile(r"^## Run \d.*\n(\[facts of run_\d+.*?^\[end of facts\]$)", re.M | re.S)
+PASTED = re.compile(r"^(?:Results: ?)?\{['\"].{400,}$", re.M)
+FENCE = re.compile(r"^```(?:python|bash|sh|diff|toml|yaml)\b.*?^```[ \t]*$", re.M | re.S)
+LABELLED = re.compile(r"^\s*(?:\*\*)?[A-Z][A-Za-z ]{2,30}:")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ Unit = Sentence | Table
 def markdown_units(text: str, *, file: str = "") -> Iterator[Unit]:
     """Cut notes into units; what code wrote or pasted (facts, dictionaries, code) is left out."""
     hidden = text
-    for pattern in (FENCE, CODE_FACTS, PASTED):
+    for pattern in (FENCE, FACTS, PASTED):
         hidden = pattern.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), hidden)
     source = Source(hidden, range(len(hidden)), hidden, file)
     heading, results, paragraph, position = "", False, 0, 0
@@ -116,11 +117,14 @@ def markdown_units(text: str, *, file: str = "") -> Iterator[Unit]:
         if title:
             named = re.match(r"#{1,3}\s", line)
             heading = title["title"] if named or not heading else heading
+            if not named:
+                block.append((start, line))
+                yield from flush()
             results = bool(RESULT_HEADING.search(title["title"])) or bool(
                 re.search(r"\brun[ _]\d", title["title"], re.I)
             )
         elif line.strip():
-            if ITEM.match(line):
+            if ITEM.match(line) or LABELLED.match(line):
                 yield from flush()
             block.append((start, line))
     yield from flush()

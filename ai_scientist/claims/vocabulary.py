@@ -95,12 +95,15 @@ RUN = re.compile(
 BASELINE = re.compile(r"\b(?:the\s+)?baselines?\b|\bunmodified\s+(?:model|code|template)\b", re.I)
 METHOD = re.compile(
     r"\b(?:our|proposed|this)\s+(?:\w+[- ]){0,2}?(?:methods?|approach|models?|variants?|technique|"
-    r"saes?|algorithm|system|modification)\b|\bours\b|\bwe\s+(?:achieve|obtain|reach|attain|get)d?\b"
+    r"saes?|algorithm|system|modification|implementation|architecture|mechanism|design)\b|\bours\b|\bwe\s+(?:achieve|obtain|reach|attain|get)d?\b"
     r"|\bthe\s+(?:method|proposed\s+\w+)\b",
     re.I,
 )
-THINGS = r"(?:runs?|configurations?|variants?|versions?|models?|methods?|experiments?|settings?)"
-FINAL = re.compile(rf"\b(?:final|last|latest)\s+(?:\w+\s+)?{THINGS}\b", re.I)
+THINGS = (
+    r"(?:runs?|configurations?|variants?|versions?|models?|methods?|experiments?|settings?|"
+    r"implementations?)"
+)
+FINAL = re.compile(rf"\b(?:final|last|latest)\s+(?:\w+\s+){{0,2}}{THINGS}\b", re.I)
 BEST = re.compile(rf"\b(?:best|strongest)(?:[- ]performing)?\s+(?:\w+\s+)?{THINGS}\b", re.I)
 
 RunKind = Literal["run", "baseline", "method", "final", "best"]
@@ -180,8 +183,10 @@ class Vocabulary:
                 if isinstance(value, bool) or not isinstance(value, int | float):
                     continue
                 key = path.rsplit("/", 1)[-1]
-                for alias in {tokens(key), SETTING_WORDS.get(key, tokens(key))}:
-                    table[alias][value] = None
+                words = tokens(key)
+                for alias in {words, SETTING_WORDS.get(key, words), words[-1:]}:
+                    if alias == words or len(alias) > 1 or len(alias[0]) > 4:
+                        table[alias][value] = None
         return {alias: tuple(values) for alias, values in table.items() if alias}
 
     @cached_property
@@ -195,8 +200,11 @@ class Vocabulary:
         """Every number that the idea states."""
         idea = self.evidence.idea
         if idea is None:
-            return ()
+            return tuple(
+                {float(n.value) for t in self.evidence.titles.values() for n in find_numerals(t)}
+            )
         texts = [idea.title, idea.experiment, idea.technical_details, idea.implementation_plan]
+        texts += list(self.evidence.titles.values())
         texts += [idea.abstract, *(str(value) for value in idea.given.values())]
         return tuple({float(n.value) for text in texts for n in find_numerals(text)})
 

@@ -1,0 +1,171 @@
+"""Findings about notes, plots and paper: numbers, comparisons, figures, citations, what is left."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ai_scientist.claims import Evidence, Report, check_prose
+from ai_scientist.claims.latex import inside
+from ai_scientist.records import Finding, Study
+from ai_scientist.study import read_text
+
+PICTURES = ("", ".pdf", ".png", ".jpg", ".jpeg", ".eps")
+CITE = re.compile(r"\\[cC]ite\w*\*?(?:\s*\[[^\]]*\]){0,2}\s*\{([^{}]*)\}")
+INPUT = re.compile(r"\\(?:input|include|subfile)\s*\{([^{}]*)\}")
+COMMENT = re.compile(r"(?<!\\)%.*")
+PLACEHOLDER = re.compile(
+    r"\b(?:[A-Z]{3,}(?: [A-Z]{3,})? HERE|PLEASE FILL IN[A-Z ]*|TODO\b|FIXME\b|XXX+|[Ll]orem ipsum"
+    r"|(?:Conclusions?|Results|Abstract|Introduction|Title|Methods?) Here)\b"
+    r"|\[unknown number\]|\[\?\]|\bTBD\b"
+)
+
+
+def paper_of(folder: Path) -> Path | None:
+    """Return the folder's paper: the LaTeX file that holds a document."""
+    candidates = [folder / "latex" / "template.tex", folder / "latex" / "paper.tex"]
+    candidates += sorted((folder / "latex").glob("*.tex")) + sorted(folder.glob("*.tex"))
+    return next((p for p in candidates if r"\begin{document}" in read_text(p)), None)
+
+
+def check_notes_text(study: Study) -> Report:
+    """Check notes.txt."""
+    text = read_text(study.folder / "notes.txt")
+    return check_prose(text, Evidence.from_study(study), file="notes.txt")
+
+
+def check_paper_text(tex: Path, study: Study) -> Report:
+    """Check a paper: its numbers and comparisons, figures, citations, placeholders and runs."""
+    text = read_text(tex)
+    report = check_prose(
+        text, Evidence.from_study(study), kind="latex", file=tex.name, folder=tex.parent
+    )
+    parts = [(tex.name, COMMENT.sub("", text)), *_inputs(text, tex.parent)]
+    other = [*_figures(parts, tex, study.folder), *_citations(parts, tex.parent)]
+    other += _placeholders(parts)
+    body = " ".join(part for _, part in parts)
+    for name in study.runs:
+        if name != "run_0" and not _told(name, body, study, report):
+            other.append(
+                Finding(
+                    kind="run_not_in_paper",
+                    run=name,
+                    where=tex.name,
+                    detail=f"{name} ({study.runs[name].title}) is valid and the paper is silent "
+                    "about it",
+                )
+            )
+    return Report(numbers=report.numbers, findings=(*report.findings, *other))
+
+
+def notes_and_plots(study: Study) -> Iterator[Finding]:
+    """Yield the valid runs that notes.txt or plot.py leaves out."""
+    notes = read_text(study.folder / "notes.txt")
+    plot = read_text(study.folder / "plot.py")
+    plotted = set(re.findall(r"['\"](run_\d+)['\"]", plot))
+    for name in study.runs:
+        if name == "run_0":
+            continue
+        if notes and not _named(name, notes):
+            yield Finding(
+                kind="run_not_in_notes",
+                run=name,
+                where="notes.txt",
+                detail=f"{name} has a result, and notes.txt never speaks of it",
+            )
+        if plotted and name not in plotted:
+            yield Finding(
+                kind="run_not_in_plots",
+                run=name,
+                where="plot.py",
+                detail=f"plot.py names {', '.join(sorted(plotted, key=_number))} but not {name}",
+            )
+
+
+def _told(name: str, text: str, study: Study, report: Report) -> bool:
+    title = re.sub(r"\(.*?\)", "", study.runs[name].title).strip().lower()
+    if _named(name, text) or (len(title) >= 8 and " " in title and title in text.lower()):
+        return True
+    told = re.compile(rf"\bof {name}\b|between {name}\b")
+    return any(n.verdict != "unsupported" and told.search(n.evidence) for n in report.numbers)
+
+
+def _named(name: str, text: str) -> bool:
+    number = _number(name)
+    if re.search(rf"\brun(?:\\?[_\s~-]){{0,2}}{number}\b(?!\.\d)", text, re.I):
+        return True
+    for low, high in re.findall(r"\bruns\s+(\d+)\s*(?:-|–|to|through)\s*(\d+)", text, re.I):
+        if int(low) <= number <= int(high):
+            return True
+    listed = re.findall(r"\bruns\s+((?:\d+\s*(?:,|and|&)?\s*(?:and\s+)?)+)", text, re.I)
+    return any(str(number) in re.findall(r"\d+", part) for part in listed)
+
+
+def _number(name: str) -> int:
+    return int(name[4:])
+
+
+def _inputs(text: str, folder: Path) -> list[tuple[str, str]]:
+    found: dict[Path, str] = {}
+    todo = [text]
+    while todo and len(found) < 60:
+        for name in INPUT.findall(COMMENT.sub("", todo.pop())):
+            path = inside(folder, name.strip())
+            if path is not None and path not in found:
+                found[path] = read_text(path)
+                todo.append(found[path])
+    return [(path.name, COMMENT.sub("", part)) for path, part in found.items()]
+
+
+def _figures(parts: Iterable[tuple[str, str]], tex: Path, runs: Path) -> Iterator[Finding]:
+    for file, text in parts:
+        roots = [tex.parent, tex.parent.parent, runs, runs / "latex"]
+        for match in re.finditer(r"\\includegraphics\s*(?:\[[^\]]*\])?\s*\{([^{}]+)\}", text):
+            name = match[1].strip()
+            exists = any(_exists(root, name + ending) for root in roots for ending in PICTURES)
+            if not exists:
+                yield Finding(
+                    kind="missing_figure",
+                    where=f"{file}:{_line(text, match.start())}",
+                    detail=f"the figure `{name}` does not exist",
+                )
+
+
+def _exists(root: Path, name: str) -> bool:
+    try:
+        return (root / name).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _citations(parts: list[tuple[str, str]], folder: Path) -> Iterator[Finding]:
+    bib = "\n".join(read_text(path) for path in sorted(folder.glob("*.bib")))
+    bib += "\n".join(text for _, text in parts)
+    known = {key.strip() for key in re.findall(r"@\w+\s*\{\s*([^,\s{}]+)\s*,", bib)}
+    known |= {key.strip() for key in re.findall(r"\\bibitem(?:\[[^\]]*\])?\{([^{}]+)\}", bib)}
+    told: set[str] = set()
+    for file, text in parts:
+        for match in CITE.finditer(text):
+            for key in (key.strip() for key in match[1].split(",")):
+                if key and key != "*" and key not in known and key not in told:
+                    told.add(key)
+                    yield Finding(
+                        kind="unknown_citation",
+                        where=f"{file}:{_line(text, match.start())}",
+                        detail=f"`{key}` is cited and stands in no bibliography",
+                    )
+
+
+def _placeholders(parts: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    for file, text in parts:
+        for match in PLACEHOLDER.finditer(text):
+            yield Finding(
+                kind="placeholder_left",
+                where=f"{file}:{_line(text, match.start())}",
+                detail=f"`{match[0]}` was never filled in",
+            )
+
+
+def _line(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1

@@ -1,0 +1,289 @@
+"""Findings that the runs' own records show: code, results, configuration, what was measured."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+
+from ai_scientist.audit.code import (
+    constants_of,
+    idea_words,
+    meaning_of,
+    run_sources,
+    words_used,
+)
+from ai_scientist.changes import describe_seed_only_change
+from ai_scientist.naming import metric_names
+from ai_scientist.records import Finding, Results, Run, Scalar, Study
+from ai_scientist.results import config_diff
+
+INACTIVE = 1e-4
+CLOCKS = re.compile(r"second|time|duration|memory|epoch_millis|speed|throughput", re.I)
+GRADIENT_SHARE = re.compile(r"grad\w*[_ ]share", re.I)
+RECONSTRUCTION = re.compile(r"recon|mse|l2|cross_entropy|^ce$|task", re.I)
+EVALUATION = frozenset({"eval_config", "eval_cfg"})
+SAME_THING = (
+    ("d_sae", "dict_size"),
+    ("d_in", "activation_dim"),
+    ("hook_layer", "layer"),
+    ("model_name", "lm_name"),
+)
+IDENTITY = ("weights", "sha256", "hash", "architecture", "d_sae", "d_in", "hook_layer", "hook_name")
+
+
+def run_findings(study: Study) -> Iterator[Finding]:
+    """Yield every finding that needs no prose."""
+    yield from _missing(study)
+    yield from _code(study)
+    yield from _identical(study)
+    yield from _drift(study)
+    for run in study.runs.values():
+        yield from _foreign(run)
+        yield from _inactive(run)
+        yield from _checks(run)
+    yield from _noise(study)
+
+
+def _missing(study: Study) -> Iterator[Finding]:
+    known = {*study.runs, *(f.run for f in study.findings)}
+    for name in run_sources(study):
+        if name not in known:
+            yield Finding(
+                kind="missing_result",
+                run=name,
+                where=f"{name}.py",
+                detail=f"{name}.py was kept, but there is no folder {name} with a result",
+            )
+
+
+def _code(study: Study) -> Iterator[Finding]:
+    sources = run_sources(study)
+    names = list(sources)
+    for before, name in itertools.pairwise(names):
+        old, new = sources[before], sources[name]
+        where = f"{name}.py"
+        if meaning_of(old) == meaning_of(new):
+            yield Finding(
+                kind="identical_code",
+                run=name,
+                where=where,
+                detail=f"the code of {name} is that of {before} but for format and comments",
+            )
+        elif said := describe_seed_only_change(old, new):
+            yield Finding(
+                kind="seed_only_change", run=name, where=where, detail=f"against {before}: {said}"
+            )
+    yield from _mechanism(study, sources)
+    yield from _constants(study, sources)
+
+
+def _mechanism(study: Study, sources: Mapping[str, str]) -> Iterator[Finding]:
+    """Find words of the idea that some run's code used and a later one's no longer does."""
+    names = list(sources)
+    if len(names) < 2:
+        return
+    base = words_used(sources[names[0]]) if names[0] == "run_0" else frozenset()
+    ideas = idea_words(study.idea)
+    last_seen: dict[str, str] = {}
+    gone: set[str] = set()
+    for name in names[1:] if names[0] == "run_0" else names:
+        used = (words_used(sources[name]) & ideas) - base
+        lost = sorted(word for word in set(last_seen) - used - gone)
+        gone |= set(lost)
+        if lost:
+            shown = ", ".join(f"`{word}`" for word in lost[:6])
+            yield Finding(
+                kind="mechanism_missing",
+                run=name,
+                where=f"{name}.py",
+                detail=f"the idea names {shown}; the code computed with it up to "
+                f"{last_seen[lost[0]]} and no longer does",
+            )
+        for word in used:
+            last_seen[word] = name
+            gone.discard(word)
+
+
+def _constants(study: Study, sources: Mapping[str, str]) -> Iterator[Finding]:
+    """Find configuration keys whose constant in the code moved while no record says so."""
+    if "run_0" not in sources or "run_0" not in study.runs:
+        return
+    keys = {path.rsplit("/", 1)[-1] for path in study.runs["run_0"].results.config}
+    base = constants_of(sources["run_0"])
+    for name, source in sources.items():
+        run = study.runs.get(name)
+        if run is None or name == "run_0":
+            continue
+        recorded = {path.rsplit("/", 1)[-1] for path in run.config_diff_baseline}
+        now = constants_of(source)
+        for key in sorted((keys & set(base) & set(now)) - recorded - set(study.idea.varies)):
+            if base[key] != now[key]:
+                yield Finding(
+                    kind="config_drift",
+                    run=name,
+                    where=f"{name}.py",
+                    detail=f"`{key}` is {_shown(now[key])} in the code of {name}, "
+                    f"{_shown(base[key])} in the baseline's; the recorded configuration is silent",
+                )
+
+
+def _identical(study: Study) -> Iterator[Finding]:
+    runs = list(study.runs.values())
+    for position, run in enumerate(runs):
+        for earlier in runs[:position]:
+            same = _same_blocks(earlier.results, run.results, study)
+            if same:
+                everything = same == _blocks(run.results, study).keys()
+                what = (
+                    "every number"
+                    if everything
+                    else "every number of " + ", ".join(f"`{block}`" for block in sorted(same))
+                )
+                example = _example(run.results, sorted(same)[0], study)
+                yield Finding(
+                    kind="identical_metrics",
+                    run=run.name,
+                    where=f"{run.name}/final_info.json",
+                    detail=f"{what} equals {earlier.name} to the last digit ({example}): what was "
+                    "changed did not reach it",
+                )
+                break
+
+
+def _blocks(results: Results, study: Study) -> dict[str, dict[str, float]]:
+    """Return block -> its numbers that could tell two runs apart."""
+    settings = {v for v in results.config.values() if isinstance(v, int | float)}
+    volatile = {name for name, spec in study.metrics.items() if spec.volatile}
+    found: dict[str, dict[str, float]] = {}
+    for path, value in results.metrics.items():
+        last = path.rsplit("/", 1)[-1]
+        if CLOCKS.search(last) or last in volatile or value in settings or value.is_integer():
+            continue
+        found.setdefault(path.split("/", 1)[0], {})[path] = value
+    return found
+
+
+def _same_blocks(a: Results, b: Results, study: Study) -> frozenset[str]:
+    blocks = _blocks(b, study)
+    return frozenset(
+        block
+        for block, values in blocks.items()
+        if _blocks(a, study).get(block) == values
+        and all(a.seeds.get(path) == b.seeds.get(path) for path in values)
+    )
+
+
+def _example(results: Results, block: str, study: Study) -> str:
+    path, value = next(iter(_blocks(results, study)[block].items()))
+    return f"{metric_names(results.metrics)[path]} {value!r}"
+
+
+def _drift(study: Study) -> Iterator[Finding]:
+    base = study.runs.get("run_0")
+    if base is None:
+        return
+    for run in study.runs.values():
+        if run.name == "run_0":
+            continue
+        moved = config_diff(base.results, run.results)
+        # A key that the baseline lacks is the idea's own; a class is what the idea replaces.
+        moved = {
+            key: (old, new)
+            for key, (old, new) in moved.items()
+            if old is not None and not key.endswith("_class") and not _varies(key, study)
+        }
+        evaluation = {key: pair for key, pair in moved.items() if EVALUATION & set(key.split("/"))}
+        for kind, keys in (
+            ("not_comparable", evaluation),
+            ("config_drift", {k: v for k, v in moved.items() if k not in evaluation}),
+        ):
+            if keys:
+                listed = "; ".join(
+                    f"{key.rsplit('/', 1)[-1]} {_shown(old)} -> {_shown(new)}"
+                    for key, (old, new) in list(keys.items())[:12]
+                )
+                yield Finding(
+                    kind=kind,
+                    run=run.name,
+                    where=f"{run.name}/final_info.json",
+                    detail=f"against run_0: {listed}"
+                    + ("" if len(keys) <= 12 else f"; {len(keys) - 12} more")
+                    + ("; evaluated otherwise" if kind == "not_comparable" else ""),
+                )
+
+
+def _varies(key: str, study: Study) -> bool:
+    return any(key == name or key.endswith("/" + name) for name in study.idea.varies)
+
+
+def _foreign(run: Run) -> Iterator[Finding]:
+    """Find evaluations that say they measured something else than this run trained."""
+    trained: dict[str, Scalar] = {}
+    for path, value in run.results.config.items():
+        parts = path.split("/")
+        if not EVALUATION & set(parts):
+            trained.setdefault(parts[-1], value)
+    first: dict[str, tuple[str, Scalar]] = {}
+    for block, facts in run.results.measured.items():
+        wrong = [
+            f"{mine} {_shown(facts[mine])} where this run's {theirs} is {_shown(trained[theirs])}"
+            for mine, theirs in SAME_THING
+            if facts.get(mine) is not None
+            and trained.get(theirs) is not None
+            and facts[mine] != trained[theirs]
+        ]
+        for key, value in facts.items():
+            if value is None or not any(word in key for word in IDENTITY):
+                continue
+            place, other = first.setdefault(key, (block, value))
+            if other != value:
+                wrong.append(f"{key} {_shown(value)}, while `{place}` measured {_shown(other)}")
+        if wrong:
+            yield Finding(
+                kind="foreign_result",
+                run=run.name,
+                where=f"{run.name}/final_info.json",
+                detail=f"`{block}` is of another model: {'; '.join(wrong[:5])}",
+            )
+
+
+def _inactive(run: Run) -> Iterator[Finding]:
+    for path, value in run.results.metrics.items():
+        if not GRADIENT_SHARE.search(path) or RECONSTRUCTION.search(path.rsplit("/", 1)[-1]):
+            continue
+        if 0 <= value < INACTIVE:
+            yield Finding(
+                kind="mechanism_inactive",
+                run=run.name,
+                where=f"{run.name}/final_info.json",
+                detail=f"{path} is {value:.2g}: below {INACTIVE:g} of the gradient, this term did "
+                "nothing",
+            )
+
+
+def _checks(run: Run) -> Iterator[Finding]:
+    """Repeat what the gates found when the run was made."""
+    kinds = {"frozen": "frozen_touched", "comparable": "not_comparable"}
+    for check in run.checks:
+        if check.verdict == "finding":
+            kind = next((k for word, k in kinds.items() if word in check.gate), "not_comparable")
+            kind = "identical_metrics" if "identical" in check.gate else kind
+            yield Finding(
+                kind=kind, run=run.name, where=f"{run.name}/run.json", detail=check.detail
+            )
+
+
+def _noise(study: Study) -> Iterator[Finding]:
+    stated = any(spec.noise for spec in study.metrics.values())
+    several = any(len(v) > 1 for run in study.runs.values() for v in run.results.seeds.values())
+    if len(study.runs) > 1 and not stated and not several:
+        yield Finding(
+            kind="noise_not_measured",
+            detail="every run has one seed, so no difference between runs is known to be more than "
+            "noise; run the baseline with several seeds (--baseline-seeds 3)",
+        )
+
+
+def _shown(value: object) -> str:
+    return "absent" if value is None else repr(value) if isinstance(value, str) else str(value)
