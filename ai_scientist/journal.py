@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,15 +26,19 @@ from ai_scientist.records import Json
 
 
 class FolderJournal:
-    """Implements protocols.Journal on one file. The caller holds the folder's lock."""
+    """Implements protocols.Journal on one file. The caller holds the folder's lock.
+
+    Effects of several threads may be performed at once; their lines do not mix.
+    """
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] | None = None) -> None:
         self._path = path
         self._clock = clock or (lambda: datetime.now(UTC))
+        self._writing = threading.Lock()
         self._lines = read_events(path, repair=True)
         self._results: dict[str, Json] = {}
         for line in self._lines:
-            if "key" in line:
+            if is_effect(line):
                 self._results[line["key"]] = line["result"]
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -70,8 +75,14 @@ class FolderJournal:
 
     def _append(self, line: Json) -> None:
         stamped = {"time": self._clock().isoformat(timespec="milliseconds"), **line}
-        append_line(self._descriptor, stamped)
-        self._lines.append(stamped)
+        with self._writing:
+            append_line(self._descriptor, stamped)
+            self._lines.append(stamped)
+
+
+def is_effect(line: Json) -> bool:
+    """Tell an effect from a note; a note may name the key of an effect."""
+    return "note" not in line and "key" in line
 
 
 def append_line(descriptor: int, line: Json) -> None:
@@ -189,5 +200,5 @@ def sync_folder(folder: Path) -> None:
 
 def last_commit(lines: Iterable[Json]) -> str | None:
     """Return the commit of the newest effect that made one."""
-    commits = [line["result"].get("commit") for line in lines if "key" in line]
+    commits = [line["result"].get("commit") for line in lines if is_effect(line)]
     return next((commit for commit in reversed(commits) if commit), None)

@@ -281,7 +281,12 @@ def describe_study(
 
 def draw(staff: Staff, experiments: Experiments) -> Json:
     """Draw the plots and describe them in the notes; a failure is told, and stays visible."""
-    commit = staff.folder.git("rev-parse", "HEAD").strip()
+
+    def look() -> Json:
+        return {"commit": staff.folder.git("rev-parse", "HEAD").strip()}
+
+    # Kept, since a resumed folder stands at a later commit, whose plot.py is changed already.
+    commit = staff.journal.effect("plot/begin", look)["commit"]
     plot = staff.folder.read(commit, "plot.py")
     context = {
         "idea": staff.idea,

@@ -11,18 +11,20 @@ Nothing reads the working tree as an input: later steps take effect results or a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from ai_scientist.errors import InputError, ScientistError
-from ai_scientist.journal import write_atomically, write_json
+from ai_scientist.journal import sync_folder, write_atomically, write_json
 from ai_scientist.records import Idea, Json, Template
 
 UNTRACKED = (
@@ -179,7 +181,8 @@ class RunFolder:
         Run folders are not git's to delete: the results of a run that was moved into place, but not
         journaled, stay there, and recording it again finds them.
         """
-        (self.path / ".git" / "index.lock").unlink(missing_ok=True)
+        for lock in (self.path / ".git").rglob("*.lock"):
+            lock.unlink(missing_ok=True)
         if commit:
             self.git("reset", "--mixed", "--quiet", commit)
             self.git("checkout", "--force", "--quiet", "--", ".")
@@ -209,37 +212,57 @@ def create_run_folder(
     Raises InputError for the person when the folder cannot be written.
     """
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
-    if path is None:
-        folder = _new_folder(runs_dir, f"{stamp}_{idea.name}")
-    else:
-        folder = _new_folder(path.parent, path.name)
-    _copy_template(template, folder.path)
-    write_json(folder.path / "idea.json", dict(idea.given))
-    write_json(folder.path / "settings.json", settings)
-    folder.attempts.mkdir()
-    folder.inbox.mkdir()
-    folder.git("init", "--quiet", "--initial-branch=main", "--template=")
-    (folder.path / ".git" / "info").mkdir(exist_ok=True)
-    (folder.path / ".git" / "info" / "exclude").write_text("\n".join(UNTRACKED) + "\n")
-    folder.git("add", "--all")
-    folder.git("commit", "--quiet", "--no-verify", "-m", f"Start {idea.name} from {template.name}")
-    return folder
+    place = path or runs_dir / f"{stamp}_{idea.name}"
+    with _built_aside(place) as aside:
+        folder = RunFolder(aside)
+        _copy_template(template, folder.path)
+        write_json(folder.path / "idea.json", dict(idea.given))
+        write_json(folder.path / "settings.json", settings)
+        folder.attempts.mkdir()
+        folder.inbox.mkdir()
+        folder.git("init", "--quiet", "--initial-branch=main", "--template=")
+        (folder.path / ".git" / "info").mkdir(exist_ok=True)
+        (folder.path / ".git" / "info" / "exclude").write_text("\n".join(UNTRACKED) + "\n")
+        folder.git("add", "--all")
+        message = f"Start {idea.name} from {template.name}"
+        folder.git("commit", "--quiet", "--no-verify", "-m", message)
+        return RunFolder(_put_in_place(aside, place, alone=path is not None).resolve())
 
 
-def _new_folder(runs_dir: Path, name: str) -> RunFolder:
-    for suffix in ("", *(f"_{number}" for number in range(2, 100))):
-        path = runs_dir / (name + suffix)
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise InputError(
-                f"{runs_dir} cannot be written: {error.strerror}",
-                hint="name a writable folder with --runs-dir",
-            ) from None
-        return RunFolder(path.resolve())
-    raise InputError(f"{runs_dir} holds 99 folders called {name} already")
+@contextmanager
+def _built_aside(place: Path) -> Iterator[Path]:
+    """Yield a folder beside `place`: a kill leaves no half-made run folder, only this one."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent)).resolve()
+    except OSError as error:
+        raise InputError(
+            f"{place.parent} cannot be written: {error.strerror}",
+            hint="name a writable folder with --runs-dir",
+        ) from None
+    try:
+        aside.chmod(0o755)
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put_in_place(aside: Path, place: Path, *, alone: bool) -> Path:
+    """Rename a finished folder to `place`, or to the next free name unless it is to be `alone`."""
+    for suffix in ("",) if alone else ("", *(f"_{number}" for number in range(2, 100))):
+        final = place.with_name(place.name + suffix)
+        with contextlib.suppress(FileExistsError, NotADirectoryError, PermissionError):
+            if final.exists() and any(final.iterdir()):
+                continue
+            aside.rename(final)
+            sync_folder(final.parent)
+            return final
+    if alone:
+        raise InputError(
+            f"{place} is there, and is no run folder of ours",
+            hint="name a new folder with --run-dir, or empty this one",
+        )
+    raise InputError(f"{place.parent} holds 99 folders called {place.name} already")
 
 
 def _copy_template(template: Template, destination: Path) -> None:

@@ -23,7 +23,7 @@ def fill(path: Path) -> None:
     """Write a journal of two effects and a note."""
     journal = FolderJournal(path)
     journal.effect("plan", lambda: {"text": "ünïcode ✓"})
-    journal.note("warning", {"about": "x"})
+    journal.note("warning", {"key": "plan", "about": "x"})
     journal.effect("run_1", lambda: {"commit": "abc"})
     journal.close()
 

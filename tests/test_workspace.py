@@ -41,6 +41,25 @@ def test_two_folders_of_one_second_do_not_meet(folder: RunFolder) -> None:
     assert other.path != folder.path
 
 
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    """What fails while a folder is made leaves nothing that a resume could meet."""
+    template = load_template(PROJECT / "templates" / "digits")
+    with pytest.raises(TypeError):
+        create_run_folder(tmp_path, IDEA, template, {"not JSON": object()}, now=NOW)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_named_folder_gets_that_name_or_none(tmp_path: Path) -> None:
+    """An empty folder is filled; one that holds something else is refused, not worked around."""
+    template = load_template(PROJECT / "templates" / "digits")
+    (tmp_path / "mine").mkdir()
+    made = create_run_folder(tmp_path, IDEA, template, {}, path=tmp_path / "mine")
+    assert made.path == (tmp_path / "mine").resolve()
+    with pytest.raises(InputError, match="no run folder of ours"):
+        create_run_folder(tmp_path, IDEA, template, {}, path=tmp_path / "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 def test_recovery_undoes_the_unjournaled_and_keeps_what_runs_left(folder: RunFolder) -> None:
     """Back to the journaled commit; a run folder's files stay, tracked in a lost commit or not."""
     journaled = folder.git("rev-parse", "HEAD").strip()
@@ -50,7 +69,8 @@ def test_recovery_undoes_the_unjournaled_and_keeps_what_runs_left(folder: RunFol
     (run / "final_info.json").write_text("{}")
     (run / "stdout.log").write_text("log")
     folder.commit("lost", ["experiment.py", "new.txt", "run_1/final_info.json"])
-    (folder.path / ".git" / "index.lock").touch()
+    for lock in ("index.lock", "HEAD.lock", "refs/heads/main.lock"):
+        (folder.path / ".git" / lock).touch()
     (folder.attempts / "run_1.edit_1.json").write_text("{}")
     folder.recover(journaled)
     assert folder.git("rev-parse", "HEAD").strip() == journaled
