@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ai_scientist.environments import Environment, environment_for
 from ai_scientist.errors import SetupError
+from ai_scientist.foreign import data_beside
 from ai_scientist.interpreters import interpreter_for
 from ai_scientist.laboratory import Bench, run_environment, tail_of_logs
 from ai_scientist.protocols import Executor
@@ -41,7 +42,8 @@ def make_bench(
 ) -> Bench:
     """Build what is missing for a template at one profile, and return the bench.
 
-    `python` is the interpreter for a template without a lock. Raises SetupError or InputError for the person.
+    `python` is the interpreter for a template without a lock. Raises SetupError or InputError for
+    the person.
     """
     profile = profile_of(template, profile_name)
     if template.lock is None:
@@ -65,15 +67,6 @@ def make_bench(
         for needed in {one.name: one for one in (*rehearsal, profile)}.values()
     }
     return Bench(**{**bench.__dict__, "data": data})
-
-
-def data_beside(template: Template) -> Path | None:
-    """Return the data folder that a foreign template shares with its neighbors, if there is one.
-
-    AI-Scientist v1 keeps it as ROOT/data, with the template in ROOT/templates/NAME.
-    """
-    data = template.folder.parent.parent / "data"
-    return data if template.foreign and data.is_dir() else None
 
 
 def chosen_versions(environment: Environment) -> dict[str, str]:

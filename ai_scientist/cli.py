@@ -112,6 +112,7 @@ def launch_parser() -> Parser:
     )
     add("--template", metavar="NAME|DIR", help="default: the idea's own, else sae")
     add("--profile", choices=("smoke", "small", "full"), help="size of each run")
+    add("--python", type=Path, metavar="PATH", help="interpreter for templates without a lock")
     add("--dry-run", action="store_true", help="check everything, estimate, and stop")
     _add_model_options(parser)
     _add_budget_options(parser)

@@ -7,6 +7,7 @@ best run, baseline, arms --fresh seeds--> what the hypotheses are judged by, wit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from ai_scientist.journal import write_json
@@ -45,18 +46,22 @@ class Confirmation:
 
     def run_controls(self, run: Run, controls: Sequence[Control]) -> Run:
         """Run the code of `run` once per control arm and return the run with its arms."""
-        arms = {}
-        for control in controls:
-            arm = Arm(label=f"arm_{control.name}", overrides=control.overrides, seeds=run.seeds)
-            results = self._measure(run, arm)
-            if results is not None:
-                arms[control.name] = results
-        if not arms:
+        arms = [
+            Arm(label=f"arm_{control.name}", overrides=control.overrides, seeds=run.seeds)
+            for control in controls
+        ]
+        measured = self._measure([(run, arm) for arm in arms])
+        results = {
+            control.name: found
+            for control, found in zip(controls, measured, strict=True)
+            if found is not None
+        }
+        if not results:
             return run
         specs = self._laboratory.bench.template.metrics
-        lines = [f"## Control arms of {run.name}", *arm_lines(arms, specs)]
+        lines = [f"## Control arms of {run.name}", *arm_lines(results, specs)]
         self._workbench.add_facts(f"{run.name}/arms", "\n".join(lines))
-        tried = replace(run, arms=arms)
+        tried = replace(run, arms=results)
         self._workbench.runs[run.name] = tried
         return tried
 
@@ -66,37 +71,52 @@ class Confirmation:
         """Measure the winner, its arms and the baseline on fresh seeds, for the judgement.
 
         What the loop measured stays as it is: the winner was chosen by it, and is flattered by it.
+        Empty when the winner or the baseline fails.
         """
         fresh = tuple(range(FRESH_SEED, FRESH_SEED + seeds))
-        confirmed = {}
-        for run in (baseline, best):
-            results = self._measure(run, Arm(label="confirmation", overrides={}, seeds=fresh))
-            if results is None:
-                return {}
-            confirmed[run.name] = replace(run, results=results, seeds=fresh, arms={})
-        arms = {}
-        for control in controls:
-            label = f"confirmation_{control.name}"
-            results = self._measure(
-                best, Arm(label=label, overrides=control.overrides, seeds=fresh)
-            )
-            if results is not None:
-                arms[control.name] = results
-        confirmed[best.name] = replace(confirmed[best.name], arms=arms)
-        return confirmed
+        plain = Arm(label="confirmation", overrides={}, seeds=fresh)
+        placebos = [
+            Arm(label=f"confirmation_{control.name}", overrides=control.overrides, seeds=fresh)
+            for control in controls
+        ]
+        wanted = [(baseline, plain), (best, plain), *((best, arm) for arm in placebos)]
+        base, winner, *others = self._measure(wanted)
+        if base is None or winner is None:
+            return {}
+        named = zip(controls, others, strict=True)
+        arms = {control.name: found for control, found in named if found is not None}
+        return {
+            baseline.name: replace(baseline, results=base, seeds=fresh, arms={}),
+            best.name: replace(best, results=winner, seeds=fresh, arms=arms),
+        }
 
-    def _measure(self, run: Run, arm: Arm) -> Results | None:
-        """Run one arm with all its seeds; a failure is an attempt, and no results."""
+    def _measure(self, wanted: Sequence[tuple[Run, Arm]]) -> list[Results | None]:
+        """Run arms, as many at once as the bench carries; one that fails is an attempt."""
+        with ThreadPoolExecutor(self._laboratory.bench.parallel_runs) as pool:
+            seen = list(pool.map(lambda pair: self._execute(*pair), wanted))
+        return [
+            self._settle(run, arm, observations)
+            for (run, arm), observations in zip(wanted, seen, strict=True)
+        ]
+
+    def _execute(self, run: Run, arm: Arm) -> list[Observation]:
+        """Run one arm seed by seed, up to the first that fails."""
         observations: list[Observation] = []
         for seed in arm.seeds:
             key = f"{run.name}/{arm.label}/seed_{seed}"
             seen = self._laboratory.run(
                 key, run.commit, run.name, seed=seed, overrides=arm.overrides
             )
-            if seen.failure is not None:
-                self._keep_failure(run, seen)
-                return None
             observations.append(seen)
+            if seen.failure is not None:
+                break
+        return observations
+
+    def _settle(self, run: Run, arm: Arm, observations: Sequence[Observation]) -> Results | None:
+        """Keep what an arm left: its results, or the attempt."""
+        if observations[-1].failure is not None:
+            self._keep_failure(run, observations[-1])
+            return None
         results = combine([seen.results for seen in observations if seen.results])
         self._keep_results(run, arm, observations, results)
         return results
@@ -129,6 +149,5 @@ class Confirmation:
             gpu_hours=seen.gpu_hours,
             log=seen.log_tail,
         )
-        self._workbench.keep_attempt(attempt)
+        self.attempts.append(self._workbench.keep_attempt(attempt))
         self._laboratory.discard(seen.key)
-        self.attempts.append(attempt)

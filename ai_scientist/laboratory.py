@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ai_scientist.errors import BudgetSpent, ResultError
+from ai_scientist.foreign import place_data
 from ai_scientist.hardware import hardware_class
 from ai_scientist.journal import write_atomically
 from ai_scientist.leftovers import collect
@@ -65,6 +67,13 @@ class Bench:
     versions: Mapping[str, str] = field(default_factory=dict)
     """Packages of the environment."""
     lock_sha256: str = ""
+
+    @property
+    def parallel_runs(self) -> int:
+        """How many runs this machine carries at once: one where they use a GPU."""
+        cores = len(os.sched_getaffinity(0))
+        return 1 if self.profile.gpus else max(1, cores // self.profile.cpu_threads)
+
     beside: Path | None = None
     """Data that a foreign template reads as ../../data (run_0) or ../../../data (others)."""
 
@@ -228,7 +237,7 @@ class Laboratory:
             readable=(
                 *self.bench.readable,
                 *([data_folder] if data_folder else []),
-                *self._place_data_beside(key),
+                *place_data(self.folder.staging(key), self.bench.beside),
             ),
             limits=RunLimits(
                 timeout_s=min(timeout_s, profile.run_timeout_s or timeout_s),
@@ -237,17 +246,6 @@ class Laboratory:
             ),
             gpus=0 if smoke else profile.gpus,
         )
-
-    def _place_data_beside(self, key: str) -> tuple[Path, ...]:
-        """Link a foreign template's shared data to where its relative paths lead from source/."""
-        if self.bench.beside is None:
-            return ()
-        work = self.folder.staging(key).parent
-        places = (work / "data", work.parent / "data")
-        for place in places:
-            if not place.is_symlink():
-                place.symlink_to(self.bench.beside)
-        return places
 
     def _observe(self, request: RunRequest) -> Json:
         execution = self._executor.run(request)

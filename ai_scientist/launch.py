@@ -138,6 +138,7 @@ def settings_from_options(options: argparse.Namespace) -> Settings:
         writeup=not options.no_writeup,
         approve=options.approve,
         allow_unsandboxed=options.allow_unsandboxed,
+        python=str(options.python.absolute()) if options.python else None,
     )
 
 
@@ -277,6 +278,7 @@ def assemble(
             executor=executor,
             cache=places.cache,
             report=report,
+            python=Path(settings.python) if settings.python else None,
         )
         yield staff_at(
             bench,
@@ -322,6 +324,7 @@ def staff_at(
         laboratory=laboratory,
         seeds_per_run=settings.seeds_per_run,
         repair=Repairer(model, render, assignment.template.system),
+        cost_of=model.cost_of,
         **shared,
     )
     return Staff(

@@ -115,9 +115,9 @@ def try_edit(
     """Take one edit as far as it goes: to a valid run, or to an attempt with its reason."""
     outcome = _judge_and_run(edit, progress, workbench)
     if isinstance(outcome, Attempt):
+        outcome = workbench.keep_attempt(outcome)
         progress.attempts.append(outcome)
         progress.failures += 1
-        workbench.keep_attempt(outcome)
         report(f"{outcome.step}: {outcome.kind.replace('_', ' ')}: {outcome.reason}")
     else:
         progress.runs[outcome.name] = outcome

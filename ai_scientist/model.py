@@ -112,6 +112,7 @@ class ModelClient:
         self._asked: Counter[str] = Counter()
         self._wire: Wire | None = None
         self._spent = Spent()
+        self._costs: dict[str, list[float | None]] = {}
         self._calls = self._open_calls(calls)
 
     @property
@@ -331,8 +332,14 @@ class ModelClient:
         facts = ("model", "purpose", "step", "call", "try", "outcome", "problem", "seconds")
         self._journal.note("call_failed", {name: record[name] for name in facts})
 
+    def cost_of(self, step: str) -> float | None:
+        """Return what the calls of one step have cost; None when a price is unknown."""
+        costs = self._costs.get(step, [])
+        return None if None in costs else sum(cost for cost in costs if cost is not None)
+
     def _count(self, record: Json) -> None:
         spent, cost = self._spent, record["cost_usd"]
+        self._costs.setdefault(record["step"], []).append(cost)
         self._spent = Spent(
             cost_usd=spent.cost_usd + (cost or 0.0),
             prompt_tokens=spent.prompt_tokens + record["prompt_tokens"],

@@ -17,12 +17,12 @@ from ai_scientist.authorship import Author
 from ai_scientist.confirmation import Confirmation
 from ai_scientist.errors import BudgetSpent, ModelError, ReplyError, ScientistError, Waiting
 from ai_scientist.hypotheses import digest, judge, parse_hypotheses
-from ai_scientist.journal import write_json
+from ai_scientist.journal import FolderJournal, write_json
 from ai_scientist.laboratory import Laboratory
 from ai_scientist.loop import run_experiments
 from ai_scientist.notes import best_run
 from ai_scientist.plots import Draughtsman, draw_plots
-from ai_scientist.protocols import Coder, Journal, Model, Render
+from ai_scientist.protocols import Coder, Model, Render
 from ai_scientist.records import (
     Attempt,
     Code,
@@ -77,7 +77,7 @@ class Staff:
     """Everything that works on one idea; put together by the launch layer."""
 
     assignment: Assignment
-    journal: Journal
+    journal: FolderJournal
     model: Model
     coder: Coder
     laboratory: Laboratory
@@ -268,7 +268,7 @@ def describe_study(
     """Return all that was done, as whoever judges, writes or shows takes it."""
     return Study(
         folder=staff.folder.path,
-        idea=staff.idea,
+        idea=replace(staff.idea, guards=staff.idea.guards or staff.template.guards),
         runs=dict(staff.workbench.runs),
         attempts=experiments.attempts,
         hypotheses=tuple(hypotheses),
@@ -318,11 +318,14 @@ def draw(staff: Staff, experiments: Experiments) -> Json:
 
 
 def describe_effort(staff: Staff, seconds: float) -> Json:
-    """Return what the whole has cost so far, from the folder's records."""
+    """Return what the whole has cost so far, earlier processes included."""
+    earlier = sum(session["seconds"] for session in staff.journal.notes("session"))
+    staff.journal.note("session", {"seconds": round(seconds, 1)})
     runs: Sequence[Run] = list(staff.workbench.runs.values())
     return {
         "valid_runs": max(0, len(runs) - 1),
         "gpu_hours": round(staff.laboratory.gpu_hours, 4),
-        "seconds": round(seconds, 1),
+        "seconds": round(earlier + seconds, 1),
+        "attempts": len(list(staff.folder.attempts.glob("*.json"))),
         **staff.spent(),
     }

@@ -32,6 +32,8 @@ class Settings:
     writeup: bool = True
     approve: Literal["edits", "writeup", "none"] = "none"
     allow_unsandboxed: bool = False
+    python: str | None = None
+    """Interpreter for templates without a lock; those with one have their own."""
 
     def to_json(self) -> Json:
         """Return the form of settings.json."""

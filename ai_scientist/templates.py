@@ -11,12 +11,12 @@ import json
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ai_scientist.errors import InputError
-from ai_scientist.records import Direction, MetricSpec, Profile, Template
+from ai_scientist.records import Direction, Guard, MetricSpec, Profile, Template
 
 EDITABLE = ("experiment.py", "plot.py")
 NOT_CODE = ("run_0", "baselines", "latex", "__pycache__", "ideas.json", "seed_ideas.json")
@@ -53,11 +53,19 @@ class _MetricKeys(BaseModel):
     volatile: bool = False
 
 
+class _GuardKeys(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    direction: Literal["increase", "decrease"]
+    limit: float = Field(ge=0)
+    kind: Literal["relative", "absolute"] = "relative"
+
+
 class _TemplateFile(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="forbid")
     template: _TemplateKeys
     profiles: dict[str, _ProfileKeys] = {}
     metrics: dict[str, _MetricKeys] = {}
+    guards: dict[str, _GuardKeys] = {}
 
 
 class _PromptFile(BaseModel):
@@ -112,6 +120,7 @@ def load_template(folder: Path) -> Template:
             name: MetricSpec(name=name, **row.model_dump()) for name, row in keys.metrics.items()
         },
         primary_metric=keys.template.primary_metric,
+        guards=tuple(Guard(metric=name, **row.model_dump()) for name, row in keys.guards.items()),
         honours_seed=keys.template.honours_seed,
         prepare=keys.template.prepare
         or ("prepare.py" if (folder / "prepare.py").is_file() else None),
@@ -136,6 +145,7 @@ def _foreign(folder: Path, prompt: _PromptFile) -> Template:
         profiles={"full": Profile(name="full")},
         metrics={},
         primary_metric=None,
+        guards=(),
         honours_seed=False,
         prepare=None,
         system=prompt.system,

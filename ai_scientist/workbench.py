@@ -12,6 +12,12 @@ from dataclasses import asdict, replace
 
 from ai_scientist.changes import unified_diff
 from ai_scientist.claims import Evidence, check_prose, expand_notes, mark_unsupported
+from ai_scientist.foreign import (
+    copy_given_baseline,
+    has_given_baseline,
+    read_given_baseline,
+    side_files,
+)
 from ai_scientist.gates import MAIN_FILE, Gates, check_comparable, check_identical
 from ai_scientist.hardware import describe_hardware
 from ai_scientist.journal import write_atomically, write_json
@@ -30,9 +36,13 @@ from ai_scientist.records import (
     Results,
     Run,
 )
-from ai_scientist.result_files import results_to_final_info
+from ai_scientist.result_files import (
+    results_from_json,
+    results_to_final_info,
+    results_to_json,
+)
 from ai_scientist.results import combine, config_diff
-from ai_scientist.study import attempt_to_json, run_from_json, run_to_json
+from ai_scientist.study import attempt_from_json, attempt_to_json, run_from_json, run_to_json
 from ai_scientist.workspace import RunFolder
 
 MAX_TRACKED_BYTES = 20_000_000
@@ -51,6 +61,7 @@ class FolderWorkbench:
         laboratory: Laboratory,
         seeds_per_run: int,
         repair: Callable[[str, str, Sequence[str]], str],
+        cost_of: Callable[[str], float | None],
         report: Callable[[str], None],
     ) -> None:
         self.folder = laboratory.folder
@@ -60,6 +71,7 @@ class FolderWorkbench:
         self._gates = Gates(laboratory, journal)
         self._seeds = tuple(range(seeds_per_run))
         self._repair = repair
+        self._cost_of = cost_of
         self._report = report
         self.runs: dict[str, Run] = {}
         self.findings: list[Finding] = []
@@ -68,13 +80,40 @@ class FolderWorkbench:
     # --- the baseline ----------------------------------------------------------------------------
 
     def measure_baseline(self, code: Code, seeds: Sequence[int]) -> Run | Attempt:
-        """Run the untouched template as run_0, once per seed, and begin the notes with it."""
+        """Run the untouched template as run_0, once per seed, and begin the notes with it.
+
+        Results that a foreign template brings along are taken instead, as `given`.
+        """
+        template = self._laboratory.bench.template
+        if has_given_baseline(template):
+            return self._take_given_baseline(code)
+        if template.foreign:
+            self._report("run_0: the template brings no results of its own")
         self._report("run_0: measuring the untouched template")
         observations = self._run_seeds("run_0", 1, code, seeds, cached=True)
         if observations[-1].failure:
             return self._fail("run_0", "run_0/execution_1", observations[-1], code)
         run = self._describe("run_0", "Baseline", code, observations, seeds=seeds)
         return self._record(run, code, observations, "Measure the baseline")
+
+    def _take_given_baseline(self, code: Code) -> Run:
+        template = self._laboratory.bench.template
+        self._report("run_0: the template's own results, taken as given and not measured here")
+
+        def perform() -> Json:
+            copy_given_baseline(template, self.folder.run("run_0"))
+            return results_to_json(read_given_baseline(template))
+
+        run = Run(
+            name="run_0",
+            title="Baseline",
+            results=results_from_json(self._journal.effect("run_0/given", perform)),
+            commit=code.commit,
+            diff_sha256=hashlib.sha256(b"").hexdigest(),
+            profile=self._laboratory.bench.profile.name,
+            provenance="given",
+        )
+        return self._record(run, code, (), "Take the template's own baseline")
 
     # --- protocols.Workbench ---------------------------------------------------------------------
 
@@ -117,21 +156,21 @@ class FolderWorkbench:
         self._report(f"{name}: valid, {recorded.seconds:.1f} s")
         return recorded
 
-    def keep_attempt(self, attempt: Attempt) -> None:
+    def keep_attempt(self, attempt: Attempt) -> Attempt:
         """Store an attempt as attempts/STEP.json, with its diff and log as files of their own."""
 
         def perform() -> Json:
             name = attempt.step.replace("/", ".")
             candidate = self._code.get(attempt.step)
             diff = attempt.diff or (self._diff_to_last_run(candidate) if candidate else "")
-            kept = replace(attempt, diff=diff)
+            kept = replace(attempt, diff=diff, cost_usd=self._cost_of(attempt.step))
             write_json(self.folder.attempts / f"{name}.json", attempt_to_json(kept))
             for suffix, content in (("diff", diff), ("log", attempt.log)):
                 if content:
                     write_atomically(self.folder.attempts / f"{name}.{suffix}", content)
-            return {}
+            return attempt_to_json(kept)
 
-        self._journal.effect(f"{attempt.step}/attempt", perform)
+        return attempt_from_json(self._journal.effect(f"{attempt.step}/attempt", perform))
 
     def interpret(self, run: Run, prose: str) -> None:
         """Add the coder's words to the notes, its named numbers expanded by our code."""
@@ -253,7 +292,7 @@ class FolderWorkbench:
             for seed, seen in enumerate(observations):
                 destination = place if single else place / f"seed_{seed}"
                 self._laboratory.keep(seen.key, run.name, destination)
-            if not single:
+            if len(observations) > 1:
                 write_json(place / "final_info.json", results_to_final_info(run.results))
             write_json(place / "run.json", run_to_json(run))
             source = f"{run.name}.py"
@@ -266,7 +305,9 @@ class FolderWorkbench:
             )
             notes = ("" if first else self.folder.read("HEAD", "notes.txt")) + section
             self.folder.write({"notes.txt": notes})
-            tracked = [source, "notes.txt", *kept_in_git(self.folder, run.name)]
+            foreign = self._laboratory.bench.template.foreign
+            kept = kept_in_git(self.folder, run.name, everything=foreign)
+            tracked = [source, "notes.txt", *kept]
             return {"commit": self.folder.commit(message, tracked), "run": stored_run(run)}
 
         stored = self._journal.effect(f"{run.name}/record", perform)
@@ -306,9 +347,14 @@ class FolderWorkbench:
         return "".join(parts) if runs else ""
 
 
-def kept_in_git(folder: RunFolder, run: str) -> list[str]:
-    """Return the files of a run that plots and readers need; logs and weights stay outside git."""
+def kept_in_git(folder: RunFolder, run: str, *, everything: bool = False) -> list[str]:
+    """Return the files of a run that plots and readers need; logs and weights stay outside git.
+
+    `everything` keeps what is small: nobody knows which files a foreign plot.py reads.
+    """
     place = folder.run(run)
+    if everything:
+        return [f"{run}/{name}" for name in side_files(place)]
     return [
         f"{run}/{name}"
         for name in ("final_info.json", "run.json", "metrics.jsonl")

@@ -106,6 +106,8 @@ class Template:
     profiles: Mapping[str, Profile]
     metrics: Mapping[str, MetricSpec]
     primary_metric: str | None
+    guards: tuple[Guard, ...]
+    """Taken for ideas that name none."""
     honours_seed: bool
     prepare: str | None
     """Script that builds what all runs share, or None."""
