@@ -110,10 +110,7 @@ def launch_parser() -> Parser:
         metavar="DIR",
         help="the run folder to create, or to resume if there",
     )
-    add("--template", metavar="NAME|DIR", help="default: the idea's own, else sae")
-    add("--profile", choices=("smoke", "small", "full"), help="size of each run")
-    add("--python", type=Path, metavar="PATH", help="interpreter for templates without a lock")
-    add("--dry-run", action="store_true", help="check everything, estimate, and stop")
+    _add_template_options(parser)
     _add_model_options(parser)
     _add_budget_options(parser)
     add("--baseline-seeds", type=at_least(1), default=1, metavar="K", help="runs of the baseline")
@@ -135,6 +132,14 @@ def launch_parser() -> Parser:
     add("--allow-unsandboxed", action="store_true", help="run also where nothing confines the code")
     _add_batch_options(parser)
     return parser
+
+
+def _add_template_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--template", metavar="NAME|DIR", help="default: the idea's own, else sae")
+    add("--profile", choices=("smoke", "small", "full"), help="size of each run")
+    add("--python", type=Path, metavar="PATH", help="interpreter for templates without a lock")
+    add("--dry-run", action="store_true", help="check everything, estimate, and stop")
 
 
 def _add_model_options(parser: Parser) -> None:

@@ -280,12 +280,9 @@ class Laboratory:
     def _baseline_store(self, commit: str, seed: int) -> Path:
         """Folder of the baseline that equals this one in all that can move a number."""
         tree = self.folder.git("ls-tree", "-r", commit)
-        frozen = set(self.bench.template.frozen)
-        code = [
-            line
-            for line in tree.splitlines()
-            if line.endswith(".py") or line.partition("\t")[2] in frozen
-        ]
+        names = set(self.bench.template.frozen)  # of foreign templates: data files as well
+        lines = [(line, line.partition("\t")[2]) for line in tree.splitlines()]
+        code = [line for line, name in lines if name.endswith(".py") or name in names]
         parts = (
             *code,
             self.bench.lock_sha256,

@@ -21,12 +21,13 @@ PAGES = sorted(page for page in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*
 GROUPS = (
     "errors records",
     "protocols ideas templates settings results result_files naming prompts hardware prices tables"
-    " changes processes probe blocks definitions leases slots",
+    " changes processes probe blocks definitions leases slots foreign",
     "workspace journal model wire recorded coder executors supervisor leftovers environments"
+    " interpreters trackers"
     " sandbox sandbox_choice confine laboratory search_replace slurm testing",
     "statistics gates hypotheses notes claims audit study plots",
     "loop writeup workbench confirmation authorship",
-    "scientist queue bench",
+    "scientist queue bench scratch template_check template_new bundle disk_use",
     "launch commands cli doctor review __main__",
 )
 LEVEL = {name: level for level, group in enumerate(GROUPS) for name in group.split()}

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+V1 = PROJECT / "tests" / "fixtures" / "v1"
+PLAN = [
+    {"purpose": "plan", "step": "plan", "reply": "1. One change, then stop."},
+    {"purpose": "hypotheses", "step": "hypotheses/try_1", "reply": "[]"},
+    {"purpose": "hypotheses", "step": "hypotheses/try_2", "reply": "[]"},
+    {"purpose": "hypotheses", "step": "hypotheses/try_3", "reply": "[]"},
+]
+END = [
+    {"purpose": "edit", "step": "run_2/edit_1", "reply": "Measured.\n\nALL_COMPLETED"},
+    {"purpose": "plot", "step": "plot/edit_1", "reply": "The plots are good.\n\nALL_COMPLETED"},
+    {"purpose": "interpret", "step": "plot/notes", "reply": "The picture shows both runs."},
+]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """AI-Scientist's own layout, as a person has it: templates/ and data/ side by side."""
+    return Path(shutil.copytree(V1, tmp_path / "theirs"))
+
+
+def edit(old: str, new: str) -> dict[str, str]:
+    """The recorded reply that makes one change to experiment.py."""
+    block = f"<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE"
+    reply = f"RUN: one change\n\nexperiment.py\n```python\n{block}\n```\n"
+    return {"purpose": "edit", "step": "run_1/edit_1", "reply": reply}
+
+
+def launch(
+    root: Path, template: str, change: dict[str, str], *options: str
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """Run one idea on a foreign template and return how it ended, and its run folder."""
+    recording, idea, folder = root / "replies.jsonl", root / "idea.json", root / "made"
+    recording.write_text("".join(json.dumps(line) + "\n" for line in (*PLAN, change, *END)))
+    # An AI-Scientist idea as it is: no key of ours.
+    given = {"Name": "one_change", "Title": "One Change", "Experiment": "Change one thing."}
+    idea.write_text(json.dumps({**given, "Interestingness": 6, "Feasibility": 9, "novel": True}))
+    done = subprocess.run(
+        [
+            sys.executable, str(PROJECT / "launch_scientist.py"), f"--idea={idea}",
+            f"--template={root / 'templates' / template}", f"--model=recorded:{recording}",
+            f"--run-dir={folder}", "--no-writeup", *options,
+        ],
+        cwd=root,
+        env={**os.environ, "AI_SCIENTIST_CACHE": str(root / "cache"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )  # fmt: skip
+    return done, folder
+
+
+def capsule(folder: Path, run: str) -> Any:
+    """What run.json says."""
+    return json.loads((folder / run / "run.json").read_text())
+
+
+def test_shared_data_is_found_and_the_baseline_measured(root: Path, digits_python: Path) -> None:
+    """Paths that expect ROOT/results/EXP/IDEA lead to ROOT/data; a missing run_0 is measured."""
+    change = edit("step_size = 0.1", "step_size = 0.05")
+    done, folder = launch(root, "shared_data", change, f"--python={digits_python}")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "brings no results of its own" in done.stdout
+    assert [capsule(folder, run)["provenance"] for run in ("run_0", "run_1")] == ["measured"] * 2
+    assert (folder / "loss.png").stat().st_size > 5000
+    assert (folder / "run_1" / "final_info_numbers_2.json").is_file()  # plot.py reads them
+    notes = (folder / "notes.txt").read_text()
+    assert notes.startswith("# Title: One Change\n# Experiment description: Change one thing.")
+    assert not (folder / "data").exists()
+
+
+def test_given_results_are_the_baseline(root: Path, digits_python: Path) -> None:
+    """run_0 of a template is read as given, with what plot.py needs; plt.show() does not stop."""
+    change = edit("contacts = 0.3", "contacts = 0.2")
+    done, folder = launch(root, "given_baseline", change, f"--python={digits_python}")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert [capsule(folder, run)["provenance"] for run in ("run_0", "run_1")] == [
+        "given",
+        "measured",
+    ]
+    theirs = root / "templates" / "given_baseline" / "run_0" / "final_info.json"
+    assert (folder / "run_0" / "final_info.json").read_bytes() == theirs.read_bytes()
+    assert {path.name for path in folder.glob("*.png")} == {
+        "epidemic_curve_run_0.png",
+        "epidemic_curve_run_1.png",
+    }
+    assert "provenance: given" in (folder / "notes.txt").read_text()
+
+
+def test_odd_shapes_are_read(root: Path, digits_python: Path) -> None:
+    """Dictionaries within `means`, bare numbers and NaN become metrics, or reasons for none."""
+    change = edit("width = 3", "width = 4")
+    done, folder = launch(root, "odd_shapes", change, f"--python={digits_python}")
+    assert done.returncode == 0, done.stderr + done.stdout
+    notes = (folder / "notes.txt").read_text()
+    assert "params" in notes
+    assert "not a finite number" in notes
+
+
+def test_no_interpreter_is_chosen_silently(root: Path) -> None:
+    """A template without a lock needs --python: exit 2, naming the option, before any run."""
+    change = edit("width = 3", "width = 4")
+    for options, problem in (
+        ((), "no interpreter was named for it\nhint: --python PATH"),
+        (("--python=/nowhere/python",), "is no Python interpreter that works"),
+    ):
+        shutil.rmtree(root / "made", ignore_errors=True)
+        done, _ = launch(root, "odd_shapes", change, *options)
+        assert done.returncode == 2
+        assert problem in done.stderr
+
+
+def test_a_broken_given_baseline_is_named(root: Path, digits_python: Path) -> None:
+    """A run_0 that cannot be read stops the idea with the file's place, instead of a traceback."""
+    final = root / "templates" / "given_baseline" / "run_0" / "final_info.json"
+    final.write_text("{")
+    done, _ = launch(root, "given_baseline", edit("a", "b"), f"--python={digits_python}")
+    assert done.returncode == 2
+    assert f"error: {final}: final_info.json is not valid JSON" in done.stderr
+    assert "Traceback" not in done.stderr
