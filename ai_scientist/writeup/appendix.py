@@ -11,6 +11,7 @@ from ai_scientist.writeup.facts import (
     cell,
     comparison_note,
     key_metrics,
+    seeds_of,
     show,
     verdicts_table,
 )
@@ -80,7 +81,7 @@ def _runs(study: Study) -> str:
             rf"\texttt{{{escape(run.name)}}}",
             escape(clip(run.title, 120)),
             rf"\texttt{{{escape(run.commit[:10])}}}" if run.commit else escape(run.provenance),
-            escape(", ".join(map(str, run.seeds))),
+            str(seeds_of(run)),
             escape(f"{run.seconds:.1f}"),
             escape(f"{run.gpu_hours:.3f}"),
             breakable(_marks(run)),
@@ -131,7 +132,7 @@ def _attempts(study: Study) -> str:
 
 
 def _attempt_row(attempt: Attempt) -> list[str]:
-    cost = "?" if attempt.cost_usd is None else f"${attempt.cost_usd:.3f}"
+    cost = "not known" if attempt.cost_usd is None else f"${attempt.cost_usd:.3f}"
     return [
         breakable(attempt.step),
         escape(attempt.kind.value.replace("_", " ")),
@@ -155,7 +156,7 @@ def _noise(study: Study) -> str:
         " five repetitions; n counts training seeds.\n"
     )
     return text + long_table(
-        "".join(column(width) for width in (0.22, 0.17, 0.25, 0.10, 0.16, 0.10)),
+        "".join(column(width) for width in (0.20, 0.17, 0.22, 0.09, 0.21, 0.11)),
         ["Metric", "Run", "Against the baseline", "n", r"95\% interval", "MDE"],
         rows,
         caption="Every run and control arm against the baseline, and its noise.",

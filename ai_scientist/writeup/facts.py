@@ -9,7 +9,7 @@ from typing import Any
 
 from ai_scientist.errors import ReplyError
 from ai_scientist.naming import metric_names, resolve
-from ai_scientist.records import Judgement, MetricSpec, Results, Study, Verdict
+from ai_scientist.records import Judgement, MetricSpec, Results, Run, Study, Verdict
 from ai_scientist.tables import format_with_error
 from ai_scientist.writeup.typeset import breakable, clip, escape, long_table, table
 
@@ -105,10 +105,15 @@ def _arrow(study: Study, path: str) -> str:
     return arrows.get(spec.direction, "") if spec else ""
 
 
+def seeds_of(run: Run) -> int:
+    """Return how many training seeds a run's values come from, inside its process or over it."""
+    return max([len(run.seeds), *(len(values) for values in run.results.seeds.values())])
+
+
 def comparison_note(study: Study) -> str:
     """Return what the values are compared with: seeds, profile, noise. LaTeX."""
     base = next(iter(study.runs.values()))
-    seeds = sorted({len(run.seeds) for run in study.runs.values()})
+    seeds = sorted({seeds_of(run) for run in study.runs.values()})
     counts = " or ".join(map(str, seeds))
     words = [f"Baseline: \\texttt{{{escape(base.name)}}}"]
     words.append(f"profile {escape(base.profile or 'not recorded')}")
