@@ -74,7 +74,9 @@ class Gates:
     def _judge(self, step: str, old: Code, new: Code, smoke_invariant: str | None) -> GateReport:
         checks: list[Check] = []
         for gate in (check_meaning, check_lint):
+            start = time.monotonic()
             check = gate(old.files, new.files)
+            check = replace(check, seconds=round(time.monotonic() - start, 3))
             checks.append(check)
             if check.verdict == "refused":
                 return GateReport(checks=tuple(checks), repairable=gate is check_lint)

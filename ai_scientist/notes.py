@@ -158,7 +158,9 @@ def _cell(run: Run, path: str) -> str:
 def _configuration_lines(against: str, moved: Mapping[str, tuple[Scalar, Scalar]]) -> Sequence[str]:
     if not moved:
         return [f"Configuration: no value differs from {against}"]
-    shown = [f"{key}: {old!r} -> {new!r}" for key, (old, new) in list(moved.items())]
+    shown = [
+        f"{key.rpartition('config/')[2]}: {old!r} -> {new!r}" for key, (old, new) in moved.items()
+    ]
     more = (
         [f"{len(shown) - MAX_CONFIGURATION_ROWS} more"]
         if len(shown) > MAX_CONFIGURATION_ROWS

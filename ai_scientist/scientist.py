@@ -246,11 +246,10 @@ def propose_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothes
 
 
 def confirm(staff: Staff, experiments: Experiments) -> Mapping[str, Run]:
-    """Run the best run's control arms, and with --confirm-best all of it on fresh seeds."""
-    name = best_run(experiments.runs, staff.template)
+    """Run the best variant's control arms, and with --confirm-best all of it on fresh seeds."""
     runs = dict(experiments.runs)
-    if name == "run_0":
-        return runs
+    variants = {name: run for name, run in runs.items() if name != "run_0"}
+    name = best_run(variants, staff.template)
     confirmation = Confirmation(staff.workbench, staff.laboratory, staff.journal)
     controls = staff.idea.controls
     for control in controls:

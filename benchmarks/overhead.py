@@ -1,0 +1,115 @@
+"""What the program itself costs: start-up, the time between a reply and its run, prompt sizes.
+
+    help      wall time of `launch_scientist.py --help`                            goal < 0.5 s
+    own time  from a reply's arrival to the start of its run, gates aside          goal < 0.2 s
+    prompts   tokens of the edit prompt of run 10 over that of run 2               goal < 1.10
+
+Takes a ten-run idea on the digits template, with scripted replies over the real path.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+RUNS = 10
+GOALS = {"help_s": 0.5, "own_time_s": 0.2, "prompt_growth": 1.10}
+
+
+def main() -> int:
+    """Measure, print a table, write JSON when asked, and return 1 when a goal is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run_folder = run_idea(Path(folder))
+        figures = {
+            "help_s": measure_help(),
+            "own_time_s": statistics.median(own_times(run_folder)),
+            "prompt_growth": prompt_growth(run_folder),
+        }
+    for name, figure in figures.items():
+        met = "met" if figure < GOALS[name] else "MISSED"
+        print(f"{name:15} {figure:8.3f}   goal < {GOALS[name]:g}   {met}")
+    if options.json:
+        options.json.write_text(json.dumps({"figures": figures, "goals": GOALS}, indent=2))
+    return int(any(figure >= GOALS[name] for name, figure in figures.items()))
+
+
+def measure_help(times: int = 5) -> float:
+    """Return the median wall time of --help, in seconds."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        command = [sys.executable, str(PROJECT / "launch_scientist.py"), "--help"]
+        subprocess.run(command, check=True, capture_output=True)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def run_idea(folder: Path) -> Path:
+    """Run an idea of ten runs with scripted replies and return its run folder."""
+    recording = folder / "recording.jsonl"
+    recording.write_text("".join(json.dumps(line) + "\n" for line in replies()))
+    command = [
+        sys.executable,
+        str(PROJECT / "launch_scientist.py"),
+        "--idea=label_smoothing_digits",
+        f"--model=recorded:{recording}",
+        f"--runs-dir={folder / 'runs'}",
+        "--no-writeup",
+    ]
+    subprocess.run(command, check=True, capture_output=True, cwd=PROJECT)
+    return next((folder / "runs").iterdir())
+
+
+def replies() -> list[dict[str, Any]]:
+    """Return a recording in which each run moves the learning rate."""
+    lines = [{"purpose": "plan", "step": "plan", "reply": "Ten learning rates."}]
+    rates = ["0.1", *(f"0.{number}" for number in range(11, 11 + RUNS))]
+    for number in range(1, RUNS + 1):
+        old, new = rates[number - 1], rates[number]
+        edit = [
+            f"RUN: rate {new}\n\nexperiment.py\n```python\n<<<<<<< SEARCH",
+            f"    learning_rate: float = {old}\n=======\n    learning_rate: float = {new}",
+            ">>>>>>> REPLACE\n```",
+        ]
+        lines.append({"purpose": "edit", "step": f"run_{number}/edit_1", "reply": "\n".join(edit)})
+    lines.append({"purpose": "interpret", "step": f"run_{RUNS}/interpret", "reply": "Done."})
+    lines.append({"purpose": "plot", "step": "plot/edit_1", "reply": "ALL_COMPLETED"})
+    lines.append({"purpose": "interpret", "step": "plot/notes", "reply": "Drawn."})
+    return lines
+
+
+def own_times(run_folder: Path) -> list[float]:
+    """Return, for each run, the seconds from the reply to its run that no gate took."""
+    events = [json.loads(line) for line in (run_folder / "events.jsonl").read_text().splitlines()]
+    at = {line["key"]: datetime.fromisoformat(line["time"]) for line in events if "key" in line}
+    taken = []
+    for number in range(1, RUNS + 1):
+        capsule = json.loads((run_folder / f"run_{number}" / "run.json").read_text())
+        started = datetime.fromisoformat(capsule["started_at"])
+        gates = sum(check["seconds"] for check in capsule["checks"])
+        waited = (started - at[f"run_{number}/edit_1/call_1"]).total_seconds()
+        taken.append(waited - gates)
+    return taken
+
+
+def prompt_growth(run_folder: Path) -> float:
+    """Return the prompt tokens of run 10's edit over those of run 2's."""
+    calls = [json.loads(line) for line in (run_folder / "calls.jsonl").read_text().splitlines()]
+    size = {call["step"]: call["prompt_tokens"] for call in calls if call["purpose"] == "edit"}
+    return float(size[f"run_{RUNS}/edit_1"] / size["run_2/edit_1"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
