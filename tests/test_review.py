@@ -19,6 +19,8 @@ import pytest
 
 from ai_scientist import review
 from ai_scientist.errors import InputError, SetupError
+from ai_scientist.ideas import parse_idea
+from ai_scientist.queue.store import Queue
 from tests.review_folders import (
     make_foreign,
     make_idea,
@@ -275,6 +277,9 @@ def test_a_folder_of_another_system_is_read_only(site: httpx.Client, runs: Path)
     text = site.get(base).text
     assert "shown read-only" in text
     assert "<form" not in text
+    for finding in ("identical metrics", "unsupported number", "run not in plots"):
+        assert finding in text
+    assert re.search(r'class="num unsupported"[^>]*>0\.9871<', site.get(f"{base}/claims").text)
     assert "smoothing: float" in re.sub(r"<[^>]+>", "", site.get(f"{base}/run/run_2").text)
     with pytest.raises(InputError, match="not made by this program"):
         review.decide(runs / base[6:], "run_1", "approve")
@@ -432,6 +437,18 @@ def test_the_list_follows_what_happens(tmp_path: Path) -> None:
         page = client.get(f"/idea/{folder.name}").text
         assert "Waiting for a person" in page
         assert 'name="step" value="run_2/edit_1"' in page
+
+
+def test_queued_ideas_stand_in_the_list(tmp_path: Path) -> None:
+    """What waits in the queue is a row before it has a folder, and the page then is live."""
+    make_summary(tmp_path, 1)
+    idea = parse_idea({"Name": "later", "Title": "An idea for later", "Experiment": "x"}, "here")
+    Queue(tmp_path).add([idea])
+    with served(tmp_path) as address:
+        text = httpx.get(address).text
+    assert "An idea for later" in text
+    assert ">queued<" in text
+    assert 'data-live="4"' in text
 
 
 def test_the_text_view_tells_the_story_without_control_characters(runs: Path) -> None:

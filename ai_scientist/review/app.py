@@ -25,6 +25,7 @@ from ai_scientist.review.summaries import Summaries, matches, sort_summaries
 
 ROWS_PER_PAGE = 100
 MANY_IDEAS = 24
+LIVE = ("running", "waiting", "queued")
 
 
 class Review:
@@ -62,6 +63,7 @@ def create_app(runs_dir: Path, guard: Guard) -> FastAPI:
     app = FastAPI(title="ai_scientist review", docs_url=None, redoc_url=None, openapi_url=None)
     app.middleware("http")(install(guard))
     app.mount("/static", StaticFiles(directory=STATIC))
+    add_list(app, review)
     add_overviews(app, review)
     add_idea(app, review)
     add_run(app, review)
@@ -83,8 +85,8 @@ def create_app(runs_dir: Path, guard: Guard) -> FastAPI:
     return app
 
 
-def add_overviews(app: FastAPI, review: Review) -> None:
-    """Add the list of ideas, the page of many runs, and the comparison."""
+def add_list(app: FastAPI, review: Review) -> None:
+    """Add the list of ideas."""
 
     @app.get("/")
     def ideas(
@@ -110,22 +112,26 @@ def add_overviews(app: FastAPI, review: Review) -> None:
             total=len(rows),
             pages=max(1, -(-len(found) // ROWS_PER_PAGE)),
             at=at,
-            live=any(row.state in ("running", "waiting") for row in rows),
+            live=any(row.state in LIVE for row in rows),
             states=sorted({row.state for row in rows}),
             verdicts=sorted({word for row in rows for word in row.verdicts}),
             query={"q": q, "state": state, "verdict": verdict, "sort": sort, "down": down},
         )
 
+
+def add_overviews(app: FastAPI, review: Review) -> None:
+    """Add the page of many runs, and the comparison of two."""
+
     @app.get("/many")
     def many(request: Request, q: str = "") -> Response:
-        rows = [row for row in review.summaries.all() if matches(row, q, "", "")]
+        rows = [row for row in review.summaries.all() if row.name and matches(row, q, "", "")]
         stories = [review.stories.one(row.name) for row in rows[:MANY_IDEAS]]
         values = many_page(stories, rows)
         return review.page(request, "many.html", found=len(rows), shown=len(stories), q=q, **values)
 
     @app.get("/compare")
     def compare(request: Request, a: str = "", b: str = "") -> Response:
-        names = [row.name for row in review.summaries.all()][:500]
+        names = review.shelf.names()[:500]
         if not (a and b):
             return review.page(request, "compare.html", names=names, pair=None)
         sides = []

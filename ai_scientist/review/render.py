@@ -101,7 +101,8 @@ def verdict_class(verdict: str) -> str:
     words = {
         "confirmed": "good", "done": "good", "passed": "good", "supported": "good",
         "refuted": "bad", "failed": "bad", "refused": "bad", "crashed": "bad", "unsupported": "bad",
-        "running": "live", "waiting": "wait", "interrupted": "wait", "finding": "wait",
+        "running": "live", "queued": "live", "waiting": "wait", "cancelled": "wait",
+        "interrupted": "wait", "finding": "wait",
         "undecided within noise": "wait", "ambiguous": "wait",
     }  # fmt: skip
     return words.get(str(verdict), "plain")

@@ -19,6 +19,7 @@ def run_server(runs_dir: Path, *, port: int, host: str, token: str | None) -> in
 
     guard = guard_for(host, token)
     app = create_app(runs_dir, guard)
+    warm_up()
     listener = listen(host, port)
     address = f"http://{shown_host(host)}:{listener.getsockname()[1]}/"
     secret = f"?token={guard.token}" if guard.token else ""
@@ -26,6 +27,23 @@ def run_server(runs_dir: Path, *, port: int, host: str, token: str | None) -> in
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listener])
     return 0
+
+
+def warm_up() -> None:
+    """Load what the first page would otherwise wait for: numbers, colors, templates."""
+    from ai_scientist.audit import audit_study  # noqa: F401 (loaded for its own imports)
+    from ai_scientist.records import Results
+    from ai_scientist.review.diffs import color_lines
+    from ai_scientist.review.prose import render_prose
+    from ai_scientist.review.render import environment
+    from ai_scientist.statistics import compare
+
+    results = [Results(metrics={"x": x}, seeds={"x": (x, x + 1)}) for x in (1.0, 2.5)]
+    compare(*results, "x")
+    color_lines("x = 1", "x.py")
+    render_prose("x")
+    for name in environment().list_templates():
+        environment().get_template(name)
 
 
 def guard_for(host: str, token: str | None) -> Guard:

@@ -59,7 +59,7 @@ def claims_page(story: Story, links: Links) -> dict[str, Any]:
         "links": links,
         "notes": notes_lines(story, links),
         "papers": papers,
-        "elsewhere": [one for one in story.findings if not PLACE.search(one.where)],
+        "elsewhere": [one for one in story.audit.findings if not PLACE.search(one.where)],
     }
 
 
@@ -68,11 +68,8 @@ def notes_lines(story: Story, links: Links) -> list[Statement]:
     lines = []
     run = "run_0"
     in_facts = False
-    from ai_scientist.claims import Evidence, check_prose
-
-    report = check_prose(story.notes, Evidence.from_study(story.study), file="notes.txt")
-    typed = numbers_by_line(report.numbers)
-    found = findings_by_line([*report.findings, *story.findings], "notes.txt")
+    typed = numbers_by_line(story.audit.numbers, "notes.txt")
+    found = findings_by_line(story.audit.findings, "notes.txt")
     for number, text in enumerate(story.notes.splitlines()[:MAX_LINES], 1):
         section = SECTION.match(text)
         if section:
@@ -118,13 +115,9 @@ def shift(mark: Mark, by: int) -> Mark:
 
 def paper_lines(story: Story, links: Links, name: str) -> list[Statement]:
     """Return a TeX source, its macros and numbers linked."""
-    from ai_scientist.claims import Evidence, check_prose
-
     source = read_inside(story.folder, name)
-    evidence = Evidence.from_study(story.study)
-    report = check_prose(source, evidence, kind="latex", file=name)
-    typed = numbers_by_line(report.numbers)
-    found = findings_by_line([*report.findings, *story.findings], name)
+    typed = numbers_by_line(story.audit.numbers, name)
+    found = findings_by_line(story.audit.findings, name)
     lines = []
     for number, text in enumerate(source.splitlines()[:MAX_LINES], 1):
         findings = found.get(number, ())
@@ -270,9 +263,10 @@ def findings_by_line(findings: Iterable[Finding], file: str) -> dict[int, list[F
     return found
 
 
-def numbers_by_line(numbers: Iterable[Number]) -> dict[int, list[Number]]:
-    """Return the typed numbers by their line."""
+def numbers_by_line(numbers: Iterable[Number], file: str) -> dict[int, list[Number]]:
+    """Return the typed numbers of a file by their line."""
     found: dict[int, list[Number]] = {}
     for one in numbers:
-        found.setdefault(one.line, []).append(one)
+        if one.file == file or file.endswith(f"/{one.file}"):
+            found.setdefault(one.line, []).append(one)
     return found

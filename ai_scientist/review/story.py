@@ -12,7 +12,9 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ai_scientist.errors import InputError
 from ai_scientist.journal import read_events
@@ -27,6 +29,9 @@ from ai_scientist.review.summaries import (
     read_object,
     signature_of,
 )
+
+if TYPE_CHECKING:
+    from ai_scientist.claims import Report
 
 MAX_CALL_LINES = 5_000
 WATCHED_HERE = (*WATCHED, "notes.txt", "latex", "attempts", "experiment.py", "plot.py")
@@ -93,10 +98,17 @@ class Story:
         """The run that others are compared with."""
         return self.study.runs.get("run_0")
 
+    @cached_property
+    def audit(self) -> Report:
+        """Every number of notes and paper with its verdict, and what is wrong with the whole."""
+        from ai_scientist.audit import audit_study
+
+        return audit_study(self.study)
+
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What a reader must know, of whatever origin."""
-        return self.study.findings
+        """What a reader must know: as the report has it; of other systems' folders, the audit's."""
+        return self.audit.findings if self.study.foreign else self.study.findings
 
     @property
     def writable(self) -> bool:

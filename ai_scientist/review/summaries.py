@@ -20,6 +20,7 @@ from ai_scientist.records import Json
 from ai_scientist.review.files import Shelf
 
 STAMP = re.compile(r"(\d{8}T\d{6}Z)_|(\d{8}_\d{6})_")
+PERCENT = re.compile(r"(\d[\d,]*\.?\d*)%")
 TAIL_BYTES = 65_536
 COST = re.compile(rb'(?<!\\)"cost_usd": ?([0-9.eE+-]+)')
 VERDICT_ORDER = ("refuted", "undecided within noise", "not testable", "confirmed")
@@ -54,7 +55,8 @@ class Summary:
     valid: int = 0
     refused: int = 0
     crashed: int = 0
-    findings: int = 0
+    findings: int | None = 0
+    """None: nobody has looked yet, the idea's page does."""
     cost_usd: float | None = None
     gpu_hours: float | None = None
     seconds: float = 0.0
@@ -82,7 +84,8 @@ class Summaries:
 
     def all(self) -> list[Summary]:
         """Return every folder's summary, newest folder first."""
-        return [self.one(name) for name in self._shelf.names()]
+        rows = [self.one(name) for name in self._shelf.names()]
+        return rows if self._shelf.only else [*queued_ideas(self._shelf.root), *rows]
 
     def one(self, name: str) -> Summary:
         """Return the summary of one folder; what cannot be read is shown as such, never raised."""
@@ -94,6 +97,38 @@ class Summaries:
         summary = summarize(folder)
         self._kept[name] = (signature, summary)
         return summary
+
+
+def queued_ideas(runs_dir: Path) -> list[Summary]:
+    """Return the ideas of the queue that have no run folder yet."""
+    from ai_scientist.queue.entries import blocked_by
+    from ai_scientist.queue.store import Queue
+
+    items = Queue(runs_dir).items()
+    states = {item.id: item.state.state for item in items}
+    rows = []
+    for item in items:
+        if item.state.run_dir is None:
+            before = blocked_by(item, states)
+            rows.append(
+                Summary(
+                    name="",
+                    idea=item.id,
+                    title=str(item.entry.idea.get("Title") or item.id),
+                    state=str(item.state.state),
+                    reason=f"after {', '.join(before)}" if before else item.state.reason,
+                    started=moment(item.entry.added_at),
+                )
+            )
+    return rows
+
+
+def moment(text: str) -> float:
+    """Return an ISO time as a UNIX time; 0 for anything else."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def signature_of(folder: Path, names: Sequence[str] = WATCHED) -> tuple[int, ...]:
@@ -128,7 +163,7 @@ def summarize(folder: Path) -> Summary:
         valid=counts[0],
         refused=counts[1],
         crashed=counts[2],
-        findings=count_findings(report),
+        findings=count_findings(report) if ours else None,
         cost_usd=cost,
         gpu_hours=number(report.get("gpu_hours")),
         seconds=number(report.get("seconds")) or 0.0,
@@ -216,11 +251,14 @@ def count_folder(folder: Path) -> tuple[int, int, int]:
 
 def verdicts_of(report: Json) -> list[str]:
     """Return the verdicts of the hypotheses, in their order."""
+    return [str(one.get("verdict", "")) for one in verdicts_in(report)]
+
+
+def verdicts_in(report: Json) -> list[Json]:
+    """Return the judged hypotheses of a report."""
     stored = report.get("hypotheses")
     verdicts = stored.get("verdicts") if isinstance(stored, dict) else stored
-    if not isinstance(verdicts, list):
-        return []
-    return [str(one.get("verdict", "")) for one in verdicts if isinstance(one, dict)]
+    return [one for one in verdicts if isinstance(one, dict)] if isinstance(verdicts, list) else []
 
 
 def count_findings(report: Json) -> int:
@@ -234,10 +272,10 @@ def count_findings(report: Json) -> int:
 
 
 def best_of(report: Json) -> Best | None:
-    """Return the best run as the report names it."""
+    """Return the best run as the report names it, else what decided its first hypothesis."""
     best = report.get("best")
     if not isinstance(best, dict) or "run" not in best:
-        return None
+        return best_of_verdicts(report)
     good = best.get("good")
     return Best(
         run=str(best["run"]),
@@ -247,6 +285,25 @@ def best_of(report: Json) -> Best | None:
         good=good if isinstance(good, bool) else None,
         noise=str(best.get("noise", "noise not measured")),
     )
+
+
+def best_of_verdicts(report: Json) -> Best | None:
+    """Return the run that decided the first hypothesis, with the reason our code gave."""
+    for one in verdicts_in(report):
+        hypothesis = one.get("hypothesis")
+        if isinstance(hypothesis, dict) and one.get("run"):
+            text, _, noise = str(one.get("reason", "")).partition(", ")
+            share = PERCENT.search(text)
+            sign = -1 if "lower" in text else 1
+            return Best(
+                run=str(one["run"]),
+                metric=str(hypothesis.get("metric", "")),
+                text=text[:120],
+                share=sign * float(share[1].replace(",", "")) / 100 if share else None,
+                good={"confirmed": True, "refuted": False}.get(str(one.get("verdict"))),
+                noise=noise[:160],
+            )
+    return None
 
 
 def sum_costs(path: Path) -> float | None:
