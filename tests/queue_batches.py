@@ -20,7 +20,9 @@ from ai_scientist.records import Idea
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOUBLE = Path(__file__).resolve().parent / "queue_double"
-WORDS = [f"{a}{b}" for a in "sparse dead loss code gate norm unit".split() for b in "abcdefghij"]
+WORDS = [
+    f"{a}{b}" for a in ("sparse", "dead", "loss", "code", "gate", "norm") for b in "abcdefghij"
+]
 
 
 def idea_content(name: str, **double: Any) -> dict[str, Any]:

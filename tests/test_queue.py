@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from ai_scientist.errors import FolderBusy, InputError, SetupError
+from ai_scientist.ideas import parse_idea
 from ai_scientist.leases import LeaseLost, look_at_lease, take_lease, this_process
 from ai_scientist.queue.entries import QueueState
 from ai_scientist.queue.progress import status
@@ -41,7 +43,7 @@ def test_entries_are_found_again(tmp_path: Path) -> None:
     assert items[1].state.options == ("--max-cost-usd", "5")
     assert {item.state.state for item in items} == {QueueState.QUEUED}
     queue.prioritise("second", 20)
-    assert [item.id for item in queue.items()][0] == "second"
+    assert next(item.id for item in queue.items()) == "second"
 
 
 def test_what_is_there_is_not_added_again(tmp_path: Path) -> None:
@@ -60,8 +62,6 @@ def test_near_identical_ideas_are_refused(tmp_path: Path) -> None:
     queue.add([make_idea("one"), make_idea("other")])
     renamed = {**content, "Name": "two", "Title": "Another " + content["Title"]}
     changed = {**idea_content("unlike"), "Name": "one"}
-    from ai_scientist.ideas import parse_idea
-
     near, same = queue.add([parse_idea(renamed, ""), parse_idea(changed, "")])
     assert near.entry is None
     assert "nearly the words of `one`" in near.problem
@@ -184,7 +184,7 @@ def test_bad_ideas_do_not_stop_the_others(place: BatchPlace) -> None:
 
 
 def test_the_same_command_goes_on(place: BatchPlace) -> None:
-    """A second time, what is done is skipped, what failed goes on in its folder; --again repeats."""
+    """A second time, what is done is skipped and what failed goes on; --again repeats."""
     ideas = place.write_ideas(idea_content("good"), idea_content("bad", exit=1, error="no effect"))
     code, printed = place.batch("--ideas", str(ideas))
     assert code == 1, printed
@@ -206,8 +206,6 @@ def test_order_and_dependencies(place: BatchPlace) -> None:
     contents = {path.name: json.loads(path.read_text()) for path in ideas.iterdir()}
     assert bad == ideas
     by_name = {content["Name"]: content for content in contents.values()}
-    from ai_scientist.ideas import parse_idea
-
     read = {name: parse_idea(content, name) for name, content in by_name.items()}
     low = {**idea_content("low"), "Double": by_name["bad"]["Double"] | {"exit": 0}}
     place.queue.add([parse_idea(low, "low")])
@@ -242,7 +240,7 @@ def test_cancel_kills_the_tree_and_retry_goes_on(place: BatchPlace) -> None:
 
 
 def test_pause_and_resume(place: BatchPlace) -> None:
-    """Paused at once, what runs is stopped and nothing starts; resumed, it goes on, nothing twice."""
+    """Paused at once, what runs is stopped and nothing starts; resumed, it goes on, never twice."""
     ideas = place.write_ideas(*(idea_content(f"i{n}", runs=3, seconds=0.4) for n in range(3)))
     batch = place.start("--ideas", str(ideas), "--workers", "2")
     wait_until(lambda: len(place.ended()) >= 2, what="two runs")
@@ -307,7 +305,7 @@ def test_eight_ideas_over_two_gpus(place: BatchPlace) -> None:
     assert len(spans) == 24
     for gpu in ("0", "1"):
         used = sorted(span for span in spans if span[2] == gpu)
-        assert all(earlier[1] <= later[0] for earlier, later in zip(used, used[1:], strict=False))
+        assert all(earlier[1] <= later[0] for earlier, later in pairwise(used))
     last_start = max(span[0] for span in spans)
     begin = min(span[0] for span in spans)
     busy = sum(min(span[1], last_start) - span[0] for span in spans)
@@ -328,7 +326,7 @@ def _spans(place: BatchPlace) -> list[tuple[float, float, str]]:
 
 @pytest.mark.slow
 def test_a_killed_worker_loses_nothing(place: BatchPlace) -> None:
-    """kill -9 of the batch: launchers end with it; the next one goes on; no run is made twice."""
+    """When a batch is killed with -9, launchers end with it; the next goes on, nothing twice."""
     double = {"runs": 3, "seconds": 0.5, "gpus": 1, "devices": ["0", "1"]}
     ideas = place.write_ideas(*(idea_content(f"i{n}", **double) for n in range(8)))
     batch = place.start("--ideas", str(ideas), "--workers", "3")

@@ -41,7 +41,7 @@ ASK_S, ASK_MOST_S = 2.0, 30.0
 GONE_TWICE_S = 5.0
 LATE_FILE_S = 10.0
 """A file written on a node may be seen here this much later."""
-MOST_SUBMISSIONS = 10
+MOST_LOST = 5
 PATIENCE_S = 1800.0
 """What a controller that does not answer gets before a job is given up that it never took."""
 SPARE_S = 180.0
@@ -63,6 +63,7 @@ RUN_AGAIN = {
     "REVOKED": "was taken back by Slurm",
     "COMPLETED": "ended without leaving an outcome",
 }
+NEW, WAS_CANCELLED = "is new", "was cancelled"
 ALIVE = frozenset(
     {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING",
      "STAGE_OUT", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESIZING",
@@ -70,7 +71,7 @@ ALIVE = frozenset(
 )  # fmt: skip
 NEVER_STARTS = re.compile(
     r"PartitionTimeLimit|PartitionNodeLimit|BadConstraints|InvalidAccount|InvalidQOS|"
-    r"AccountNotAllowed|QOSNotAllowed|launch failed requeued held|JobHeldAdmin"
+    r"AccountNotAllowed|QOSNotAllowed"
 )
 
 
@@ -144,7 +145,8 @@ class Job:
         self._report = report
         self._staging = request.staging
         self._number = 0
-        self._over = True
+        self._over = False
+        self._lost = 0
         self._said = ""
         self._began = datetime.now(UTC).isoformat(timespec="milliseconds")
         with contextlib.suppress(OSError, ValueError, KeyError):
@@ -159,7 +161,9 @@ class Job:
 
     def wait(self, cancelled: threading.Event) -> Execution:
         """Submit what is not submitted, and wait for an end; again when the cluster lost it."""
-        why = "was cancelled" if self._over else ""
+        why = "" if self._number else NEW
+        if self._number and self._over:
+            why = WAS_CANCELLED
         while True:
             if why:
                 self._submit(why)
@@ -179,9 +183,10 @@ class Job:
     # --- submitting ------------------------------------------------------------------------------
 
     def _submit(self, why: str) -> None:
-        if self._number >= MOST_SUBMISSIONS:
+        self._lost += why not in (NEW, WAS_CANCELLED, RUN_AGAIN["PREEMPTED"])
+        if self._lost >= MOST_LOST:
             raise SetupError(
-                f"{self._request.key}: {MOST_SUBMISSIONS} Slurm jobs were lost, the last one {why}",
+                f"{self._request.key}: {MOST_LOST} Slurm jobs were lost, the last one {why}",
                 hint=f"see {self._staging}/slurm.out, and `sinfo` for the state of the nodes",
             )
         self._number += 1
@@ -231,7 +236,8 @@ class Job:
         return self._options.time or str(math.ceil((self._request.limits.timeout_s + SPARE_S) / 60))
 
     def _refusal(self, error: Refused) -> SetupError:
-        message = error.message.replace("error: ", "").splitlines()[-1]
+        last = error.message.splitlines()[-1]
+        message = re.sub(r"(sbatch|error|Batch job submission failed): ", "", last).lower()
         hint = "correct --slurm; `sinfo` and `sacctmgr show assoc user=$USER` show what there is"
         if "partition" in message.lower():
             known = ", ".join(self._client.partitions())
@@ -271,6 +277,10 @@ class Job:
     def _judge(self, view: JobView) -> Execution | str | None:
         """Return the end that a state means, or None while the job lives."""
         if view.state in ALIVE:
+            if "launch failed" in view.reason:  # held by Slurm, for a person to look at
+                with contextlib.suppress(CouldNotAsk):
+                    self._client.cancel(self.name)
+                return "could not be launched on its node"
             if view.state == "PENDING" and NEVER_STARTS.search(view.reason):
                 raise SetupError(
                     f"Slurm will never start the job {view.job_id}: {view.reason}",

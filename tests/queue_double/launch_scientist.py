@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from ai_scientist.errors import ScientistError
@@ -39,11 +40,8 @@ def main() -> int:
                 (folder / "inbox").mkdir(exist_ok=True)
                 print("waiting: a person decides on the edit", file=sys.stderr)
                 return 3
-            think = {"prompt_tokens": 10, "cost_usd": 0.25}
-            journal.effect(
-                f"{step}/edit_1/call_1", lambda: [think, time.sleep(double["think_s"])][0]
-            )
-            journal.effect(f"{step}/execution_1", lambda: execute(idea["Name"], step, double))
+            journal.effect(f"{step}/edit_1/call_1", partial(think, double))
+            journal.effect(f"{step}/execution_1", partial(execute, idea["Name"], step, double))
             journal.effect(f"{step}/record", dict)
             if double.get("die_after") == number and not (folder / "died").exists():
                 (folder / "died").touch()
@@ -52,6 +50,12 @@ def main() -> int:
     if double["exit"] == 2:
         print(f"error: {double['error']}\nhint: mend it", file=sys.stderr)
     return int(double["exit"])
+
+
+def think(double: dict[str, object]) -> dict[str, object]:
+    """Cost time and money, as a model does."""
+    time.sleep(float(str(double["think_s"])))
+    return {"prompt_tokens": 10, "cost_usd": 0.25}
 
 
 def execute(name: str, step: str, double: dict[str, object]) -> dict[str, object]:
