@@ -12,11 +12,14 @@ import pytest
 
 from ai_scientist.errors import InputError, SetupError
 from ai_scientist.leases import look_at_lease
+from ai_scientist.queue.arrays import ArrayWorkers
+from ai_scientist.queue.batch import gather_ideas
+from ai_scientist.queue.entries import Item, QueueState
 from ai_scientist.records import Execution, ExitCause
 from ai_scientist.slurm.client import CouldNotAsk, SlurmClient, client_environment
 from ai_scientist.slurm.executor import SlurmExecutor
 from ai_scientist.slurm.options import SlurmOptions, parse_slurm_options
-from tests.queue_batches import PROJECT, wait_until
+from tests.queue_batches import DOUBLE, PROJECT, BatchPlace, idea_content, wait_until
 from tests.slurm_cluster import GPUS, Cluster, running_cluster
 from tests.slurm_runs import result, slurm_request, submissions
 
@@ -193,16 +196,14 @@ def overtime(
     cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Future[Execution]]:
     """A job that Slurm ends at its limit of one minute, started while the others are tested."""
-    request = slurm_request(tmp_path_factory.mktemp("overtime"), "run_1/execution_1", seconds=300)
+    folder = tmp_path_factory.mktemp("overtime")
+    request = slurm_request(folder, "run_1/execution_1", seconds=300, timeout_s=300)
     executor = SlurmExecutor(
         cluster.client, parse_slurm_options("time=1,gpus=0"), devices=cluster.devices
     )
     with ThreadPoolExecutor(1) as threads:
         yield threads.submit(executor.run, request)
         executor.cancel()
-
-
-pytestmark = pytest.mark.xdist_group("slurm")
 
 
 @pytest.mark.slow
@@ -260,7 +261,7 @@ def test_the_controller_is_killed_and_comes_back(
 ) -> None:
     """With slurmctld killed by -9 while jobs run and wait, each ends all the same."""
     keys = [f"run_{n}/execution_1" for n in range(6)]
-    runs = [start(key, seconds=8) for key in keys]
+    runs = [start(key, seconds=6) for key in keys]
     saved = cluster.folder / "state" / "job_state"
     wait_until(lambda: len(cluster.call("squeue", "-h").splitlines()) >= 6, what="six jobs")
     submitted = time.time()  # ids that are not saved would be used twice, and drain the node
@@ -376,3 +377,65 @@ def test_rehearsals_stay_here(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="as far"):
         executor.run(smoke)
     assert seen == [smoke]
+
+
+# --- batches over Slurm --------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_eight_ideas_run_per_job(cluster: Cluster, tmp_path: Path) -> None:
+    """Eight ideas, each run a job; the batch killed by -9 half-way: nothing lost, nothing twice."""
+    place = BatchPlace(tmp_path)
+    double = {"runs": 2, "seconds": 0.5, "gpus": 1, "slurm": str(cluster.folder)}
+    ideas = place.write_ideas(*(idea_content(f"i{n}", **double) for n in range(8)))
+    batch = place.start("--ideas", str(ideas), "--workers", "8")
+    wait_until(lambda: len(_records(place)) >= 4, what="four runs")
+    batch.kill()
+    batch.communicate()
+    code, printed = place.batch("--ideas", str(ideas), "--workers", "8")
+    assert code == 0, printed
+    assert _records(place) == sorted(f"i{n}/run_{r}" for n in range(8) for r in (1, 2))
+    seen = [json.loads(path.read_text()) for path in place.runs.glob("*_i*/.staging/*/source/*/*")]
+    assert len(seen) == 16
+    assert all(len(run["gpus"]) == 1 for run in seen)
+
+
+def _records(place: BatchPlace) -> list[str]:
+    """Every execution in every journal, as idea/run; one that stood there twice would show."""
+    found = []
+    for journal in place.runs.glob("*_i*/events.jsonl"):
+        for line in journal.read_text().splitlines():
+            if "/execution_1" in line:
+                name = journal.parent.name.partition("_")[2]
+                found.append(f"{name}/{json.loads(line)['key'].partition('/')[0]}")
+    return sorted(found)
+
+
+@pytest.mark.slow
+def test_ideas_per_job(cluster: Cluster, tmp_path: Path) -> None:
+    """An array whose jobs are workers: one of them cancelled, every idea is done, once."""
+    place = BatchPlace(tmp_path)
+    ideas = place.write_ideas(*(idea_content(f"i{n}", runs=2, seconds=0.5) for n in range(4)))
+    place.queue.add(list(gather_ideas([], [str(ideas)], ideas).ideas))
+    told: list[str] = []
+    workers = ArrayWorkers(
+        queue=place.queue,
+        client=cluster.client,
+        options=parse_slurm_options("gpus=1,mem=500M,time=10"),
+        worker=[sys.executable, str(DOUBLE / "worker.py"), str(place.runs)],
+        folder=PROJECT,
+        variables=["PYTHONPATH"],
+        report=told.append,
+    )
+    workers.client = SlurmClient({**cluster.environment, "PYTHONPATH": str(PROJECT)})
+    cancelled: list[str] = []
+
+    def watch(items: list[Item]) -> None:
+        if not cancelled and place.ended():
+            cancelled.append(cluster.call("squeue", "-h", "-r", "-t", "R", "-o", "%i").split()[0])
+            cluster.call("scancel", cancelled[0])
+
+    workers.run(lambda items: {item.state.state for item in items} == {QueueState.DONE}, watch)
+    assert cancelled
+    assert place.ended() == sorted(f"i{n}/run_{r}" for n in range(4) for r in (1, 2))
+    assert len(told) == 2, "the second array finished what the cancelled job had left"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,15 @@ from typing import Any
 
 from ai_scientist.errors import FolderBusy, InputError, ScientistError
 from ai_scientist.ideas import find_idea, read_ideas
+from ai_scientist.queue.arrays import ArrayWorkers
 from ai_scientist.queue.entries import Item, QueueState, blocked_by, decisions
 from ai_scientist.queue.progress import View, count_states
 from ai_scientist.queue.store import Queue
 from ai_scientist.queue.worker import CommandFor, Workers
 from ai_scientist.records import Idea
 from ai_scientist.settings import Places
+from ai_scientist.slurm.client import SlurmClient, client_environment
+from ai_scientist.slurm.options import SlurmOptions, parse_slurm_options
 
 DONE, FAILED, WAITING = 0, 1, 3
 PASSED_ON = (
@@ -65,10 +68,12 @@ def gather_ideas(names: Sequence[str], batches: Sequence[str], folder: Path) -> 
     return Found(ideas=tuple(ideas), problems=tuple(problems))
 
 
-def launcher_options(options: argparse.Namespace) -> list[str]:
+def launcher_options(options: argparse.Namespace, *, in_jobs: bool = False) -> list[str]:
     """Return the launcher's arguments for what the batch was asked for."""
     words: list[str] = []
     for name in PASSED_ON:
+        if in_jobs and name in ("executor", "slurm"):
+            continue
         value: Any = getattr(options, name, None)
         if value is None or value is False:
             continue
@@ -91,28 +96,62 @@ def launcher_command(project: Path, runs_dir: Path) -> CommandFor:
     return command_for
 
 
-def run_batch(options: argparse.Namespace, places: Places, *, default_workers: int = 1) -> int:
+def run_batch(
+    options: argparse.Namespace,
+    places: Places,
+    *,
+    default_workers: int = 1,
+    environment: Mapping[str, str] | None = None,
+) -> int:
     """Add the ideas that `options` names to the queue, work it off, and return the exit code.
 
-    0: all are done; 1: at least one failed or could not be read; 3: none failed, one waits for a
-    person. Raises InputError when nothing could be read at all.
+    `environment` is needed for Slurm: how its commands are found, and the keys that launchers in
+    jobs need. Exit codes: 0, all are done; 1, at least one failed or could not be read; 3, none
+    failed and one waits for a person. Raises InputError when nothing could be read at all.
     """
     found = gather_ideas(options.idea, options.ideas, places.ideas)
     if not found.ideas:
         raise found.problems[0]
+    slurm = parse_slurm_options(options.slurm) if options.slurm else SlurmOptions()
+    in_jobs = options.executor == "slurm" and slurm.per == "idea"
     queue = Queue(places.runs)
-    given = launcher_options(options)
     places_at_once = options.workers or default_workers
     with View(places=places_at_once) as view:
         tell_problems(found.problems, view.report)
+        given = launcher_options(options, in_jobs=in_jobs)
         names, refused = enqueue(queue, found.ideas, given, again=options.again, view=view)
-        workers = Workers(
-            queue,
-            places=places_at_once,
-            command_for=launcher_command(places.project, places.runs),
-            report=view.report,
-        )
+        workers: Workers | ArrayWorkers
+        if in_jobs:
+            workers = array_workers(queue, slurm, places, environment or {}, view)
+        else:
+            workers = Workers(
+                queue,
+                places=places_at_once,
+                command_for=launcher_command(places.project, places.runs),
+                report=view.report,
+            )
         return work_off(queue, workers, names, view, problems=len(found.problems) + refused)
+
+
+def array_workers(
+    queue: Queue,
+    slurm: SlurmOptions,
+    places: Places,
+    environment: Mapping[str, str],
+    view: View,
+) -> ArrayWorkers:
+    """Return workers that are Slurm jobs; launchers there get the keys that are set here."""
+    keys = [name for name in environment if name.endswith("_API_KEY")]
+    runs = str(places.runs.absolute())
+    return ArrayWorkers(
+        queue=queue,
+        client=SlurmClient(client_environment(environment) | {k: environment[k] for k in keys}),
+        options=slurm,
+        worker=[sys.executable, "-m", "ai_scientist", "queue", "--runs-dir", runs, "work", "--one"],
+        folder=places.project,
+        variables=keys,
+        report=view.report,
+    )
 
 
 def tell_problems(problems: Sequence[ScientistError], report: Callable[[str], None]) -> None:
@@ -151,7 +190,12 @@ def enqueue(
 
 
 def work_off(
-    queue: Queue, workers: Workers, names: Sequence[str], view: View, *, problems: int = 0
+    queue: Queue,
+    workers: Workers | ArrayWorkers,
+    names: Sequence[str],
+    view: View,
+    *,
+    problems: int = 0,
 ) -> int:
     """Work until nothing of the queue is left to do, wherever it runs; return the exit code."""
     mine = set(names)

@@ -52,6 +52,7 @@ def add_queue_arguments(parser: argparse.ArgumentParser) -> None:
     action("resume", "go on after a pause")
     work = action("work", "work the queue off from this process, on this host")
     work.add_argument("--workers", type=int, default=1, metavar="N", help="ideas at once")
+    work.add_argument("--one", action="store_true", help="one idea, as a Slurm job does")
 
 
 def queue_command(options: argparse.Namespace, places: Places) -> int:
@@ -130,9 +131,11 @@ def _work(options: argparse.Namespace, queue: Queue, places: Places) -> int:
             places=options.workers,
             command_for=launcher_command(places.project, places.runs),
             report=view.report,
+            most=1 if options.one else None,
         )
         names = [item.id for item in queue.items()]
-        return work_off(queue, workers, names, view)
+        code = work_off(queue, workers, names, view)
+        return 0 if options.one else code
 
 
 def status_command(options: argparse.Namespace) -> int:

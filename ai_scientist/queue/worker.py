@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ class Job:
 
 
 class Workers:
-    """Runs up to `places` ideas of a queue at once. Not for several threads."""
+    """Runs up to `places` ideas of a queue at once, `most` in all. Not for several threads."""
 
     def __init__(
         self,
@@ -71,12 +72,14 @@ class Workers:
         places: int,
         command_for: CommandFor,
         report: Callable[[str], None],
+        most: int | None = None,
         grace_s: float = GRACE_S,
     ) -> None:
         self._queue = queue
         self._places = places
         self._command_for = command_for
         self._report = report
+        self._left = most if most is not None else sys.maxsize
         self._grace_s = grace_s
         self._candidates: list[Item] = []
         self._scan_at = 0.0
@@ -97,7 +100,8 @@ class Workers:
                     watch(self.items)
                 if not self._queue.paused:
                     self._fill()
-                if looked and not self.jobs and not self._candidates and over(self.items):
+                idle = looked and not self.jobs
+                if idle and (self._left <= 0 or (not self._candidates and over(self.items))):
                     return
                 time.sleep(POLL_S)
         finally:
@@ -140,7 +144,7 @@ class Workers:
                 return False
 
     def _fill(self) -> None:
-        while len(self.jobs) < self._places and self._candidates:
+        while len(self.jobs) < self._places and self._candidates and self._left > 0:
             item = self._candidates.pop(0)
             before = look_at_lease(item.folder, expiry_s=self._queue.expiry_s)
             claim = self._queue.claim(item.id)
@@ -179,6 +183,7 @@ class Workers:
             state=QueueState.RUNNING, reason="", run_dir=state.run_dir or str(folder), lost=lost,
             attempts=state.attempts + 1, started_at=utc_now(), finished_at=None,
         )  # fmt: skip
+        self._left -= 1
         self._spawn(claim)
         return True
 

@@ -41,7 +41,9 @@ def main() -> int:
                 print("waiting: a person decides on the edit", file=sys.stderr)
                 return 3
             journal.effect(f"{step}/edit_1/call_1", partial(think, double))
-            journal.effect(f"{step}/execution_1", partial(execute, idea["Name"], step, double))
+            run = partial(execute, idea["Name"], step)
+            run = partial(submit, folder, step) if "slurm" in double else run
+            journal.effect(f"{step}/execution_1", partial(run, double))
             journal.effect(f"{step}/record", dict)
             if double.get("die_after") == number and not (folder / "died").exists():
                 (folder / "died").touch()
@@ -71,6 +73,21 @@ def execute(name: str, step: str, double: dict[str, object]) -> dict[str, object
         time.sleep(float(str(double["seconds"])))
         note(double, [name, step, "ended", *gpus])
     return {"gpu_hours": len(gpus) * (time.time() - began) / 3600, "seconds": time.time() - began}
+
+
+def submit(folder: Path, step: str, double: dict[str, object]) -> dict[str, object]:
+    """Make the run a Slurm job on the cluster whose folder the idea names."""
+    from ai_scientist.slurm.executor import SlurmExecutor
+    from ai_scientist.slurm.options import SlurmOptions
+    from tests.slurm_cluster import Cluster
+    from tests.slurm_runs import slurm_request
+
+    cluster = Cluster(Path(str(double["slurm"])))
+    executor = SlurmExecutor(cluster.client, SlurmOptions(), devices=cluster.devices)
+    key = f"{step}/execution_1"
+    seconds = float(str(double["seconds"]))
+    execution = executor.run(slurm_request(folder / ".staging", key, seconds=seconds))
+    return {"cause": str(execution.cause), "seconds": execution.seconds}
 
 
 def note(double: dict[str, object], words: list[str]) -> None:
