@@ -6,7 +6,7 @@ Without RUN_DIR the recorded digits idea is run first. The classic loop is AI-Sc
 that grows by every message and reply, with the coder's rules for edits, the whole of the files and,
 in each message that follows a run, the full results dictionary; sections are edits, too. Both sides
 are counted at four characters per token, from the same calls.jsonl: the same calls, the same
-replies. The promise: at most one quarter of the classic loop's, and at most 400,000 for the writeup.
+replies. The promise: at most one quarter of the classic loop's; at most 400,000 for the writeup.
 """
 
 from __future__ import annotations

@@ -13,12 +13,13 @@ import pytest
 
 from ai_scientist.records import Judgement, Study
 from ai_scientist.testing import make_reply
-from ai_scientist.writeup.figures import ConfinedDraw
+from ai_scientist.writeup.figures import ConfinedDraw, default_plots
 from ai_scientist.writeup.parts import Effort
 from tests.paper_desk import BIB, NOTES, SECTIONS, Desk, kinds, picture
-from tests.paper_study import make_study
+from tests.paper_study import SELECTIVITY, make_study
 
 RESULTS = SECTIONS["results"]
+L0, FVU = "core evaluation/l0", "core evaluation/fvu"
 
 
 def test_a_paper_comes_out(tmp_path: Path) -> None:
@@ -391,6 +392,19 @@ def test_default_figures_are_drawn_by_the_experiments_python(
     placed = (desk.paper.latex / "figures.tex").read_text()
     assert "default-frontier.png" in placed
     assert "default-primary-metric.png" in placed
+
+
+def test_a_frontier_needs_two_sparsities(tmp_path: Path) -> None:
+    """Where L0 is the same in every run, the primary metric stands against fidelity instead."""
+    study = make_study(tmp_path)
+    assert [plot["metrics"] for plot in default_plots(study)][1] == [L0, FVU]
+    flat = {
+        name: replace(
+            run, arms={}, results=replace(run.results, metrics={**run.results.metrics, L0: 8.0})
+        )
+        for name, run in study.runs.items()
+    }
+    assert default_plots(replace(study, runs=flat))[1]["metrics"] == [FVU, SELECTIVITY]
 
 
 # --- TeX -----------------------------------------------------------------------------------------

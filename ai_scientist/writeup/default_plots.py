@@ -78,6 +78,7 @@ def draw_frontier(plot: dict[str, Any], out: Path, pyplot: Any) -> None:
         )
     axes.set_xlabel(plain(plot["x_axis"], 60, 1), fontsize=10)
     axes.set_ylabel(plain(plot["y_axis"], 40, 1), fontsize=10)
+    axes.locator_params(axis="x", nbins=6)
     axes.grid(linewidth=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)

@@ -79,7 +79,7 @@ def results_table(study: Study) -> str:
             ]
         )
     return table(
-        r"l>{\raggedright\arraybackslash}p{0.30\linewidth}" + "r" * len(paths),
+        r"l>{\raggedright\arraybackslash}p{0.26\linewidth}" + "r" * len(paths),
         head,
         rows,
         caption="All valid runs and control arms. Values are read from the stored results.",

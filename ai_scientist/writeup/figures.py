@@ -21,7 +21,7 @@ from ai_scientist.records import (
     Study,
 )
 from ai_scientist.writeup.parts import Figure
-from ai_scientist.writeup.typeset import breakable, escape
+from ai_scientist.writeup.typeset import breakable
 
 SCRIPT = Path(__file__).with_name("default_plots.py")
 OUT = "figures"
@@ -102,8 +102,10 @@ def default_plots(study: Study) -> list[Json]:
     if primary:
         plots.append(_metric_plot(study, primary))
     sparsity, fidelity = _ending(study, SPARSITY), _ending(study, FIDELITY)
-    if sparsity and fidelity:
+    if sparsity and fidelity and not _equal(study, sparsity):
         plots.append(_frontier_plot(study, sparsity, fidelity))
+    elif primary and fidelity and primary != fidelity:
+        plots.append(_frontier_plot(study, fidelity, primary))
     return [plot for plot in plots if len(plot["rows"]) > 1]
 
 
@@ -139,33 +141,39 @@ def _metric_plot(study: Study, path: str) -> Json:
     }
 
 
-def _frontier_plot(study: Study, sparsity: str, fidelity: str) -> Json:
+def _equal(study: Study, path: str) -> bool:
+    """Return whether all runs agree in `path` within a hundredth, as L0 does at a fixed k."""
+    values = [r.metrics[path] for _, _, r in _rows(study) if path in r.metrics]
+    return max(values) - min(values) <= 0.01 * max(map(abs, values))
+
+
+def _frontier_plot(study: Study, x: str, y: str) -> Json:
     rows = []
     for run, label, results in _rows(study):
-        if sparsity in results.metrics and fidelity in results.metrics:
-            x_seeds, y_seeds = results.seeds.get(sparsity, ()), results.seeds.get(fidelity, ())
+        if x in results.metrics and y in results.metrics:
+            x_seeds, y_seeds = results.seeds.get(x, ()), results.seeds.get(y, ())
             paired = len(x_seeds) == len(y_seeds)
             rows.append(
                 {
                     "run": run,
                     "label": label,
-                    "x": results.metrics[sparsity],
-                    "y": results.metrics[fidelity],
+                    "x": results.metrics[x],
+                    "y": results.metrics[y],
                     "x_seeds": list(x_seeds) if paired else [],
                     "y_seeds": list(y_seeds) if paired else [],
                 }
             )
-    x_axis, y_axis = sparsity.rsplit("/", 1)[-1], fidelity.rsplit("/", 1)[-1]
+    x_axis, y_axis = x.rsplit("/", 1)[-1], y.rsplit("/", 1)[-1]
     return {
         "kind": "frontier",
         "name": "default_frontier",
         "x_axis": x_axis,
         "y_axis": y_axis,
-        "metrics": [sparsity, fidelity],
+        "metrics": [x, y],
         "rows": rows,
-        "caption": f"Fidelity (\\texttt{{{escape(y_axis)}}}) against sparsity"
-        f" (\\texttt{{{escape(x_axis)}}}) of every run and control arm, drawn by code. Large marks"
-        " are means, small ones single seeds.",
+        "caption": f"\\texttt{{{breakable(y_axis)}}} against \\texttt{{{breakable(x_axis)}}} of"
+        " every run and control arm, drawn by code. Large marks are means, small ones single"
+        " seeds.",
     }
 
 

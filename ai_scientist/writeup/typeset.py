@@ -158,7 +158,7 @@ def table(
     body = "\n".join("  " + " & ".join(row) + r" \\" for row in rows)
     under = f"\n\\par\\smallskip{{\\footnotesize {note}}}" if note else ""
     return rf"""\begin{{table}}[!htbp]
-\centering\small
+\centering\small\setlength{{\tabcolsep}}{{4pt}}
 \caption{{{caption}}}\label{{{label}}}
 \begin{{adjustbox}}{{max width=\linewidth}}
 \begin{{tabular}}{{{columns}}}
