@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ai_scientist.changes import unified_diff
-from ai_scientist.records import Attempt, AttemptKind, Check, Hypothesis, Json, Results, Run
+from ai_scientist.records import Attempt, AttemptKind, Check, Hypothesis, Json, Results, Run, Scalar
 from ai_scientist.study import attempt_to_json, run_to_json
 
 STAMP = "20261120T201500Z"
@@ -158,7 +158,7 @@ def add_run(
     write_lines(place / "metrics.jsonl", curve)
     commit = commit_all(folder, f"{name}: smoothing") if git else ""
     commits.append(commit)
-    moved = {"smoothing": (None, number / 50)}
+    moved: dict[str, tuple[Scalar, Scalar]] = {"smoothing": (None, number / 50)}
     hidden = 64 + 8 * (number % 3)
     moved |= {"hidden": (64, hidden)} if hidden != 64 else {}
     run = Run(
@@ -511,5 +511,5 @@ def served(runs_dir: Path, token: str = "") -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=10)
-        if process.stdout:
+        if process.stdout is not None:
             process.stdout.close()

@@ -83,7 +83,7 @@ def watch(page: Page, complaints: list[str]) -> None:
     """Collect what a quiet, self-contained page never does."""
     page.on("console", lambda message: complaints.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (complaints.append("dialog"), dialog.dismiss()))
+    page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
     local = re.compile(r"http://127\.0\.0\.1:|file:|data:")
     page.on(
         "request",

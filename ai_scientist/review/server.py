@@ -38,8 +38,8 @@ def warm_up() -> None:
     from ai_scientist.review.render import environment
     from ai_scientist.statistics import compare
 
-    results = [Results(metrics={"x": x}, seeds={"x": (x, x + 1)}) for x in (1.0, 2.5)]
-    compare(*results, "x")
+    low, high = (Results(metrics={"x": x}, seeds={"x": (x, x + 1)}) for x in (1.0, 2.5))
+    compare(low, high, "x")
     color_lines("x = 1", "x.py")
     render_prose("x")
     for name in environment().list_templates():

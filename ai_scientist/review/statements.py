@@ -79,6 +79,7 @@ def notes_lines(story: Story, links: Links) -> list[Statement]:
         marks = marks or number_marks(
             text, typed.get(number, ()), found.get(number, ()), story, links
         )
+        marks += [] if in_facts else expanded_marks(text, marks, run, story, links)
         lines.append(statement(number, text, marks, in_facts, found.get(number, ())))
         in_facts = in_facts and not text.startswith("[end of facts]")
     return lines
@@ -218,6 +219,36 @@ def number_marks(
             )
         )
     return marks
+
+
+def expanded_marks(
+    text: str, marks: Sequence[Mark], run: str, story: Story, links: Links
+) -> list[Mark]:
+    """Return the marks of numbers that nobody doubted: our code expanded them from names.
+
+    A number counts when it is specific (three digits and a point) and is, at the precision shown,
+    a value of the section's run, else of one of the runs before it.
+    """
+    known = list(story.study.runs.values())
+    runs = [one for one in known if one.name == run] + [one for one in known if one.name != run]
+    found = []
+    for number in NUMBER.finditer(text):
+        digits = re.sub(r"[eE].*|\D", "", number[0]).lstrip("0")
+        taken = any(mark.start < number.end() and number.start() < mark.end for mark in marks)
+        sources = sources_of(number[0], runs) if "." in number[0] and len(digits) > 2 else []
+        if taken or not sources:
+            continue
+        one, sure = sources[0], sources[0].run == run
+        found.append(
+            Mark(
+                start=number.start(),
+                end=number.end(),
+                href=links.metric(one.run, one.path),
+                css="supported" if sure else "ambiguous",
+                title=f"{'' if sure else 'could be '}{one.run}: {one.path} = {one.value!r}",
+            )
+        )
+    return found
 
 
 def place_of(number: Number, text: str) -> int:
