@@ -100,7 +100,7 @@ def compare(
     if p_value is not None:
         p_value = min(1.0, p_value * n_tried)
     verdict: Outcome
-    if delta == 0 and (not paired or seeds_a == seeds_b):
+    if delta == 0 and (seeds_a == seeds_b or len(seeds_a) == len(seeds_b) == 1):
         verdict = "identical"
     elif p_value is not None and p_value >= ALPHA:
         verdict = "not distinguishable"

@@ -352,8 +352,8 @@ def mark_unsupported(text: str, report: Report, *, mark: str) -> Iterator[str]:
     wrong = [n for n in report.numbers if n.verdict == "unsupported"]
     for number in sorted(wrong, key=lambda n: (n.line, -n.column)):
         line = lines[number.line - 1]
-        at = line.find(number.text.lstrip("+±"), max(0, number.column - 1))
-        core = re.match(r"[\d.,]+", line[at:]) if at >= 0 else None
+        at = line.find(number.text.lstrip("+-−").rstrip("%kMxX "), max(0, number.column - 1))
+        core = re.match(r"\d*(?:[.,]?\d+)*", line[at:]) if at >= 0 else None
         if core is not None:
             lines[number.line - 1] = line[:at] + mark + line[at + core.end() :]
     yield from lines

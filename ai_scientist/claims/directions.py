@@ -99,6 +99,7 @@ def _judge(
     metric = _metric(scene, match, start, end)
     paths = metric.paths if metric else scene.before
     left = _runs(scene, start, match.start, paths, evidence) or _only(scene.here)
+    left = left or _runs(scene, 0, match.start, paths, evidence)[:1]
     right = _runs(scene, match.end, end, paths, evidence, groups=False)
     if kind == "quality":
         signs = {evidence.better(path) for path in paths}

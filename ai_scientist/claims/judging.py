@@ -169,7 +169,12 @@ class Judge:
                         numeral, number, sign=numeral.signed and self.signs, exact_scale=True
                     ):
                         text = f"{how} of {self.evidence.names[path]} between {a} and {b}"
-                        if not binding.paths or (binding.group and len(binding.runs) > 1):
+                        unnamed = not scene.named_runs and not scene.here
+                        if (
+                            unnamed
+                            or not binding.paths
+                            or (binding.group and len(binding.runs) > 1)
+                        ):
                             return _ambiguous(text)
                         return Ruling(verdict="derived", evidence=text, run=a)
         return None
@@ -183,6 +188,9 @@ class Judge:
         if "run_0" in self.evidence.runs and len([r for r in runs if r != "run_0"]) == len(runs):
             only_one = len(scene.named_runs or scene.here) <= 1 or bool(binding.group)
             runs += ["run_0"] if only_one else []
+        if not any(run != "run_0" for run in runs) and "run_0" in self.evidence.runs:
+            yield from ((run, "run_0") for run in self.evidence.numbered if run != "run_0")
+            return
         count = 0
         for a in runs:
             for b in runs:

@@ -26,6 +26,10 @@ SCALES = {
     "M": Decimal(10) ** 6,
     "B": Decimal(10) ** 9,
 }
+DATE = re.compile(
+    r"\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2}/\d{1,2}/\d{4}\b|(?<![\w.])v?\d+(?:\.\d+){2,}\b"
+    r"|\b\d{1,2}:\d{2}(?::\d{2})?\b"
+)
 UNITS = frozenset({"x", "X", "s", "ms", "h", "min", "GB", "MB", "nats", "pp"})
 NAME_BEFORE = re.compile(r"(?:[A-Za-z_][\w.]*[-–_/.]|[\w.]|\d[./:-])\Z")
 APPROXIMATE = re.compile(
@@ -89,8 +93,10 @@ class Numeral:
 def find_numerals(text: str) -> Iterator[Numeral]:
     """Yield the numbers of `text`; digits that are part of a name, a version or a date are none."""
     end = 0
+    dates = [match.span() for match in DATE.finditer(text)]
     for match in NUMERAL.finditer(text):
-        if match.start() < end:
+        first = match.start("digits")
+        if first < end or any(a <= first < b for a, b in dates):
             continue
         found = _numeral(text, match)
         if found is not None:
@@ -108,8 +114,7 @@ def _numeral(text: str, match: re.Match[str]) -> Numeral | None:
         sign = ""  # a range or a difference, such as 3-5
     elif not sign and _inside_a_name(before):
         return None
-    if re.match(r"[.:]\d|[-–/]\d+[-–/]\d", text[end:]):
-        return None  # a version, a time, a date
+    start = start if sign else match.start("digits")
     digits = re.sub(r"[,\u2009\u202f]", "", match["digits"])
     power = _exponent(match)
     value = Decimal(digits).scaleb(power)
@@ -130,7 +135,7 @@ def _numeral(text: str, match: re.Match[str]) -> Numeral | None:
         quantum = quantum.scaleb(min(zeros, len(digits) - 2)) if len(digits) > 2 else quantum
     negative = bool(sign) and sign in MINUS
     return Numeral(
-        text=text[start:end].strip(),
+        text=text[start:end].lstrip("±").strip(),
         start=start,
         end=end,
         value=-value if negative else value,

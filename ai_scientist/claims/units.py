@@ -10,6 +10,7 @@ from typing import Literal
 
 Context = Literal["table", "text", "caption", "abstract"]
 
+MAX_SENTENCE = 2000
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z(\[`*\"$])")
 ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|cf|vs|al|Fig|Figs|Sec|Eq|Eqs|Tab|No|approx|resp|ca|Dr|St)\.|\b[A-Z]\.)\s*\Z"
@@ -173,6 +174,14 @@ def _markdown_row(start: int, line: str) -> tuple[Cell, ...]:
 def sentences(text: str) -> Iterator[tuple[int, str]]:
     """Yield (offset, sentence); a line break inside a sentence reads as a blank."""
     flat = text.replace("\n", " ")
+    for begin in range(MAX_SENTENCE, len(flat), MAX_SENTENCE):
+        if not SENTENCE_END.search(flat[begin - MAX_SENTENCE : begin]):
+            # What has no end is cut, so that a text without sentences costs no more than one with.
+            at = flat.rfind(" ", begin - MAX_SENTENCE, begin)
+            cut = at if at > begin - MAX_SENTENCE else begin
+            yield from sentences(flat[:cut])
+            yield from ((cut + offset, part) for offset, part in sentences(flat[cut:]))
+            return
     start = 0
     for match in SENTENCE_END.finditer(flat):
         if ABBREVIATION.search(flat[start : match.start()]):

@@ -83,6 +83,7 @@ TOO_GENERAL = frozenset(
         "min",
     ]
 )
+LAST_WORDS = frozenset({"penalty", "threshold", "coefficient", "rate", "weight", "lambda"})
 SETTING_WORDS = {
     "lr": ("learning", "rate"), "dict_size": ("dictionary", "size"), "d_sae": ("width",),
     "n_epochs": ("epochs",), "bs": ("batch", "size"), "wd": ("weight", "decay"),
@@ -185,7 +186,7 @@ class Vocabulary:
                 key = path.rsplit("/", 1)[-1]
                 words = tokens(key)
                 for alias in {words, SETTING_WORDS.get(key, words), words[-1:]}:
-                    if alias == words or len(alias) > 1 or len(alias[0]) > 4:
+                    if alias == words or len(alias) > 1 or alias[0] in LAST_WORDS:
                         table[alias][value] = None
         return {alias: tuple(values) for alias, values in table.items() if alias}
 
@@ -274,13 +275,14 @@ class Vocabulary:
         return sorted(chosen, key=lambda mention: mention.start)
 
     def _numbered(self, text: str) -> Iterable[RunMention]:
-        for match in RUN.finditer(text):
+        position = 0
+        while match := RUN.search(text, position):
             name = f"run_{int(match['first'])}"
             arm = f"{name}{match['arm'] or ''}"
             name = arm if arm in self.evidence.runs else name
             plural = match[0].lower().startswith("runs")
             more = match["more"] if plural else ""
-            end = match.end() if plural else match.start("more")
+            end = position = match.end() if plural else match.start("more")
             names = [name, *(f"run_{int(n)}" for n in re.findall(r"\d+", more))]
             if plural and re.search(r"to|through|–|-", more) and len(names) == 2:
                 low, high = int(names[0][4:]), int(names[1][4:])

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ai_scientist.claims import Evidence, check_prose, definitions, expand_latex, expand_notes
+from ai_scientist.records import Results, Run
+
+RUNS = {
+    "run_0": Run(
+        name="run_0",
+        title="Baseline",
+        results=Results(metrics={"train/final_loss": 200.0, "d/{odd}_metric": 1.5, "d/zero": 0.0}),
+    ),
+    "run_3": Run(
+        name="run_3",
+        title="Variant",
+        results=Results(
+            metrics={"train/final_loss": 191.8, "d/{odd}_metric": 2.5, "d/zero": 1.0},
+            not_run={"unlearning": "no weights"},
+        ),
+        arms={"uniform": Results(metrics={"train/final_loss": 199.0})},
+    ),
+}
+EVIDENCE = Evidence.from_runs(RUNS)
+
+
+@pytest.mark.parametrize(
+    ("named", "text"),
+    [
+        ("{{run_3: final_loss}}", "191.8"),
+        ("{{ run_3 : train/final_loss }}", "191.8"),
+        ("{{run_3/uniform: final_loss}}", "199"),
+        ("{{run_3 - run_0: final_loss, %}}", "-4.1% (one seed, noise not measured)"),
+        ("{{run_3 - run_0: final_loss}}", "-8.200 (one seed, noise not measured)"),
+        ("{{run_3 vs run_0: final_loss}}", "lower by 4.1% (one seed, noise not measured) than"),
+        ("{{run_3: -odd-_metric}}", "2.500"),
+        ("no name here { } {{", "no name here { } {{"),
+    ],
+)
+def test_names_become_numbers(named: str, text: str) -> None:
+    """Every form of a named number expands to what was stored."""
+    expansion = expand_notes(named, EVIDENCE)
+    assert (expansion.text, expansion.problems) == (text, ())
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("{{run_4: final_loss}}", "no run named 'run_4'. The nearest are: "),
+        ("{{run_3: final_los}}", "nearest are: 'final_loss'"),
+        ("{{run_3/shuffled: final_loss}}", "'run_3/uniform'"),
+        ("{{run_3/uniform: zero}}", "has no number for zero"),
+        ("{{run_3 - run_0: zero, %}}", "no percentage"),
+        ("{{run_3 final_loss}}", "a named number reads"),
+    ],
+)
+def test_unknown_names_come_back_with_the_nearest(named: str, words: str) -> None:
+    """A name that cannot be expanded is visible in the text and worded for the model."""
+    expansion = expand_notes(f"before {named} after", EVIDENCE)
+    assert expansion.text == "before [unknown number] after"
+    assert words in expansion.problems[0]
+
+
+def test_latex_prints_what_the_checks_expand(tmp_path: Path) -> None:
+    """TeX, given the definitions only, prints the same text as `expand_latex`."""
+    body = (
+        r"A \result{run_3}{final_loss} B \change{run_3}{run_0}{final_loss} "
+        r"C \compare{run\_3}{run\_0}{final\_loss} D \result{run_3/uniform}{final_loss} "
+        r"E \result{run_3}{nothing} F \result{run_3}{-odd-_metric} G"
+    )
+    (tmp_path / "results.tex").write_text(definitions([body, body], EVIDENCE))
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage[T1]{fontenc}\\input{results}\\pagestyle{empty}"
+        f"\\begin{{document}}\\section{{On \\result{{run_3}}{{final_loss}}}}{body}\\end{{document}}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-1500:]
+    text = subprocess.run(
+        ["pdftotext", "-layout", "paper.pdf", "-"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    printed = " ".join(text.split())
+    expanded = expand_latex(body, EVIDENCE)
+    shown = expanded.text.replace(r"\%", "%").replace("[unknown number]", "??")
+    assert shown in printed
+    assert "nothing" in expanded.problems[0]
+
+
+def test_hostile_names_reach_no_definition() -> None:
+    """TeX code in an argument is never written into results.tex."""
+    text = r"\result{run_3}{final_loss}\result{run_3}{x%y}\result{run_3}{a#1\input b}"
+    lines = definitions([text], EVIDENCE).splitlines()
+    assert sum("csname AS@\\detokenize" in line for line in lines) == 1
+
+
+def test_named_numbers_are_reported_and_unknown_ones_found() -> None:
+    """In a paper a named number counts as supported, an unknown one is a finding with its place."""
+    text = (
+        "\\begin{document}\nThe loss is \\result{run_3}{final_loss}.\n"
+        "It is \\compare{run_3}{run_0}{final_loss} the baseline; "
+        "\\result{run_9}{final_loss}.\n\\end{document}"
+    )
+    report = check_prose(text, EVIDENCE, kind="latex", file="p.tex")
+    assert [(n.text[:5], n.verdict, n.line) for n in report.numbers] == [
+        ("191.8", "supported", 2),
+        ("lower", "derived", 3),
+    ]
+    assert [(f.kind, f.where) for f in report.findings] == [("unknown_run", "p.tex:3")]

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from ai_scientist.errors import ReplyError
+from ai_scientist.hypotheses import digest, judge, parse_hypotheses
+from ai_scientist.records import (
+    Control,
+    Guard,
+    Hypothesis,
+    Idea,
+    Judgement,
+    Results,
+    Run,
+    Study,
+    Verdict,
+)
+
+UP = Hypothesis(metric="gain", direction="increase", min_effect=0.1)
+BASE = (1.0, 1.1, 0.9, 1.0)
+BETTER = (1.52, 1.61, 1.38, 1.5)
+
+
+def results(**values: float | tuple[float, ...]) -> Results:
+    """Return results; a tuple is a value per seed."""
+    seeds = {name: v for name, v in values.items() if isinstance(v, tuple)}
+    means = {n: sum(v) / len(v) if isinstance(v, tuple) else v for n, v in values.items()}
+    return Results(metrics=means, seeds=seeds)
+
+
+def verdict(
+    runs: Mapping[str, Run], hypothesis: Hypothesis = UP, **idea: object
+) -> tuple[Verdict, str]:
+    """Judge one hypothesis and return the verdict with its reason."""
+    study = Study(
+        folder=Path(),
+        idea=Idea(name="i", title="I", experiment="E", **idea),  # type: ignore[arg-type]
+        runs=runs,
+        hypotheses=(hypothesis,),
+    )
+    judged: Judgement = judge(study)[0]
+    return judged.verdict, judged.reason
+
+
+def two(base: Results, run: Results, **more: object) -> dict[str, Run]:
+    """Return a baseline and one run."""
+    return {
+        "run_0": Run(name="run_0", title="Baseline", results=base),
+        "run_1": Run(name="run_1", title="Variant", results=run, **more),  # type: ignore[arg-type]
+    }
+
+
+def test_confirmed_needs_seeds() -> None:
+    """The same effect is confirmed with seeds and undecided with one."""
+    assert verdict(two(results(gain=BASE), results(gain=BETTER)))[0] is Verdict.CONFIRMED
+    decided, reason = verdict(two(results(gain=1.0), results(gain=1.5)))
+    assert decided is Verdict.UNDECIDED
+    assert "one seed, noise not measured" in reason
+
+
+def test_refuted_in_the_other_direction_or_too_small() -> None:
+    """A distinguishable fall refutes, and so does an interval wholly below the smallest effect."""
+    assert verdict(two(results(gain=BETTER), results(gain=BASE)))[0] is Verdict.REFUTED
+    small = tuple(value + 0.01 + 0.001 * i for i, value in enumerate(BASE))
+    decided, reason = verdict(two(results(gain=BASE), results(gain=small)))
+    assert decided is Verdict.REFUTED
+    assert "upper end" in reason
+    noisy = (1.3, 0.8, 1.2, 0.9)
+    assert verdict(two(results(gain=BASE), results(gain=noisy)))[0] is Verdict.UNDECIDED
+
+
+def test_the_best_control_is_the_one_to_beat() -> None:
+    """A placebo arm that gains as much takes the confirmation away; a missing one forbids it."""
+    control = (Control(name="uniform", overrides={"w": 1}),)
+    runs = two(results(gain=BASE), results(gain=BETTER))
+    assert verdict(runs, controls=control) == (
+        Verdict.NOT_TESTABLE,
+        "Controls not run (uniform).",
+    )
+    same = results(gain=(1.5, 1.62, 1.4, 1.49))
+    runs = two(results(gain=BASE), results(gain=BETTER), arms={"uniform": same})
+    decided, reason = verdict(runs, controls=control)
+    assert decided is not Verdict.CONFIRMED
+    assert "run_1/uniform" in reason
+    weak = two(results(gain=BASE), results(gain=BETTER), arms={"uniform": results(gain=BASE)})
+    assert verdict(weak, controls=control)[0] is Verdict.CONFIRMED
+
+
+def test_guards_are_part_of_the_prediction() -> None:
+    """An effect paid for with dead latents is not confirmed."""
+    guard = (Guard(metric="dead", direction="increase", limit=0.05, kind="absolute"),)
+    held = two(
+        results(gain=BASE, dead=(0.1, 0.11, 0.1, 0.1)),
+        results(gain=BETTER, dead=(0.12, 0.12, 0.13, 0.12)),
+    )
+    assert verdict(held, guards=guard)[0] is Verdict.CONFIRMED
+    paid = two(
+        results(gain=BASE, dead=(0.1, 0.11, 0.1, 0.1)),
+        results(gain=BETTER, dead=(0.3, 0.32, 0.31, 0.3)),
+    )
+    decided, reason = verdict(paid, guards=guard)
+    assert decided is Verdict.REFUTED
+    assert "paid for" in reason
+    unmeasured = two(results(gain=BASE), results(gain=BETTER))
+    assert verdict(unmeasured, guards=guard)[0] is Verdict.NOT_TESTABLE
+
+
+@pytest.mark.parametrize(
+    ("base", "run", "hypothesis", "words"),
+    [
+        (results(other=1.0), results(gain=1.0), UP, "has no gain"),
+        (results(gain=1.0), results(other=1.0), UP, "No run after run_0 measured it"),
+        (results(gain=0.0), results(gain=0.0), UP, "at the floor"),
+        (
+            Results(metrics={"final_loss": 2.0, "loss_terms/mse": 2.0}),
+            Results(metrics={"final_loss": 1.0, "loss_terms/mse": 0.9, "loss_terms/new": 0.1}),
+            Hypothesis(metric="final_loss", direction="decrease"),
+            "changed its terms",
+        ),
+        (
+            Results(metrics={"final_loss": 2.0}, config={"config/l1_penalty": 0.04}),
+            Results(metrics={"final_loss": 1.0}, config={"config/l1_penalty": 0.01}),
+            Hypothesis(metric="final_loss", direction="decrease"),
+            "changed its terms",
+        ),
+    ],
+)
+def test_what_cannot_be_tested_is_said(
+    base: Results, run: Results, hypothesis: Hypothesis, words: str
+) -> None:
+    """No verdict is made up where the metric, the baseline or the comparison is missing."""
+    decided, reason = verdict(two(base, run), hypothesis)
+    assert decided is Verdict.NOT_TESTABLE
+    assert words in reason
+
+
+def test_confounded_runs_decide_nothing_and_variants_are_counted() -> None:
+    """A run with other settings is left out; with several variants the reason says how many."""
+    runs = two(results(gain=BASE), results(gain=BETTER), confounded=("config/k",))
+    assert "outside the idea's Varies" in verdict(runs)[1]
+    runs["run_2"] = Run(name="run_2", title="B", results=results(gain=BETTER))
+    runs["run_3"] = Run(name="run_3", title="C", results=results(gain=BASE))
+    assert "2 variants tried" in verdict(runs)[1]
+
+
+def test_proposed_hypotheses_are_read_and_hashed() -> None:
+    """A JSON block is read, names are resolved, and any change changes the hash."""
+    reply = 'I expect:\n```json\n[{"metric": "d/gain", "direction": "increase"}]\n```\n'
+    (one,) = parse_hypotheses(reply, ["d/gain", "d/dead"])
+    assert one == Hypothesis(metric="gain", direction="increase", proposed_by="model")
+    assert digest([one]) == digest([one])
+    assert digest([one]) != digest([UP])
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        ("none", "No JSON list"),
+        ("[]", "between 1 and"),
+        ('[{"metric": "gian", "direction": "increase"}]', "nearest are: 'gain'"),
+        ('[{"metric": "gain", "direction": "up"}]', "direction"),
+        ('[{"metric": "gain", "direction": "increase", "min_effect": -1}]', "min_effect"),
+        ('[{"metric": "gain", "direction": "increase", "min_effect": NaN}]', "min_effect"),
+        ("[1]", "Hypothesis 1"),
+        ("[" * 100_000, "No JSON list"),
+        (
+            '[{"metric": "gain", "direction": "increase"},'
+            ' {"metric": "gain", "direction": "decrease"}]',
+            "again",
+        ),
+    ],
+)
+def test_a_bad_proposal_is_told_to_the_model(reply: str, words: str) -> None:
+    """What cannot be used comes back with what to write instead."""
+    with pytest.raises(ReplyError) as caught:
+        parse_hypotheses(reply, ["d/gain", "d/dead"])
+    assert words in caught.value.message

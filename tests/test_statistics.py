@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from ai_scientist.records import MetricSpec, Results
+from ai_scientist.statistics import bootstrap_interval, compare, holm
+from ai_scientist.tables import format_number, format_percent, format_with_error
+
+
+def seeded(*values: float) -> Results:
+    """Return results of one metric `m` with a value per seed."""
+    seeds = {"m": tuple(values)} if len(values) > 1 else {}
+    return Results(metrics={"m": math.fsum(values) / len(values)}, seeds=seeds)
+
+
+def test_one_seed_gives_a_sign_and_the_words_that_noise_is_unknown() -> None:
+    """Without seeds nothing is concluded, and the words stand beside the delta."""
+    seen = compare(seeded(100.0), seeded(95.9), "m")
+    assert seen.verdict == "lower"
+    assert seen.describe() == "lower by 4.1% (one seed, noise not measured) than"
+    assert seen.describe("run_0") == "lower by 4.1% (one seed, noise not measured) than run_0"
+    assert (seen.p_value, seen.standard_error, seen.minimum_detectable_effect) == (None,) * 3
+    assert not seen.noise_known
+
+
+def test_stated_noise_of_a_template_decides() -> None:
+    """A template's measured spread makes one seed enough for a large delta, not for a small one."""
+    spec = MetricSpec(name="m", noise=1.0)
+    assert compare(seeded(100.0), seeded(99.0), "m", spec=spec).verdict == "not distinguishable"
+    large = compare(seeded(100.0), seeded(90.0), "m", spec=spec)
+    assert large.describe() == "lower by 10.0% (template noise) than"
+    assert large.minimum_detectable_effect == pytest.approx(
+        (1.95996 + 0.84162) * math.sqrt(2), 1e-4
+    )
+
+
+def test_paired_seeds_use_their_differences() -> None:
+    """A small but steady difference shows through a large spread between seeds."""
+    base = seeded(1.0, 5.0, 9.0, 13.0)
+    run = seeded(1.11, 5.09, 9.10, 13.12)
+    seen = compare(base, run, "m")
+    assert seen.paired
+    assert seen.n == 4
+    assert seen.verdict == "higher"
+    assert seen.interval is not None
+    assert seen.interval[0] < 0.105 < seen.interval[1]
+
+
+def test_welch_and_one_sided_spread() -> None:
+    """Unequal numbers of seeds are compared unpaired, one seed with the other side's spread."""
+    base = seeded(1.0, 1.2, 0.8)
+    unequal = compare(base, seeded(1.1, 0.9), "m")
+    assert (unequal.paired, unequal.n, unequal.noise) == (False, 2, "measured")
+    assert unequal.verdict == "not distinguishable"
+    assert unequal.describe("run_0") == "not distinguishable from run_0"
+    alone = compare(base, seeded(3.0), "m")
+    assert alone.verdict == "higher"
+    assert alone.standard_error == pytest.approx(0.2 * math.sqrt(4 / 3))
+
+
+def test_identical_values_are_said_to_be_identical() -> None:
+    """Equal to the last digit is not `not distinguishable`."""
+    assert compare(seeded(1.0, 2.0), seeded(1.0, 2.0), "m").describe() == "identical to"
+    assert compare(seeded(1.5), seeded(1.5), "m").verdict == "identical"
+    assert compare(seeded(1.0, 2.0), seeded(2.0, 1.0), "m").verdict == "not distinguishable"
+
+
+def test_many_variants_need_more() -> None:
+    """What one comparison finds, the best of twenty does not."""
+    base, run = seeded(1.0, 1.1, 0.9, 1.0), seeded(1.1, 1.25, 1.02, 1.09)
+    assert compare(base, run, "m").verdict == "higher"
+    many = compare(base, run, "m", n_tried=20)
+    assert many.verdict == "not distinguishable"
+    assert "20 variants" in many.multiplicity
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx((0.03, 0.06, 0.06))
+
+
+def test_error_rate_and_power_are_as_stated() -> None:
+    """Of null pairs about 5% are called different, and 80% at the detectable effect."""
+    draw = random.Random(1)
+    false = found = 0
+    for _ in range(400):
+        base = [draw.gauss(0, 1) for _ in range(5)]
+        noise = [draw.gauss(0, 1) for _ in range(5)]
+        run = [b + n for b, n in zip(base, noise, strict=True)]
+        seen = compare(seeded(*base), seeded(*run), "m")
+        false += seen.verdict != "not distinguishable"
+        effect = 1.6822  # of a paired t over five seeds with unit spread, from G*Power's formula
+        found += compare(seeded(*base), seeded(*(r + effect for r in run)), "m").verdict == "higher"
+    assert 8 <= false <= 36
+    assert 0.73 <= found / 400 <= 0.87
+
+
+def test_bootstrap_draws_whole_groups() -> None:
+    """Values that repeat within documents do not pretend to be more of them."""
+    values = [0.0] * 50 + [1.0] * 50
+    alone = bootstrap_interval(values)
+    grouped = bootstrap_interval(values, [index // 25 for index in range(100)])
+    assert alone[1] - alone[0] < 0.25 < grouped[1] - grouped[0]
+    with pytest.raises(ValueError, match="no values"):
+        bootstrap_interval([])
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (232.12254333, None, "232.1"),
+        (0.64486, None, "0.6449"),
+        (12345.678, None, "12,346"),
+        (2304.0, None, "2,304"),
+        (0.0, None, "0"),
+        (1.23456e-7, None, "1.235e-7"),
+        (-4.5e9, None, "-4.500e9"),
+        (12.3456, 0.031, "12.346"),
+        (float("nan"), None, "not a number"),
+    ],
+)
+def test_number_formats(value: float, error: float | None, text: str) -> None:
+    """Digits come from the standard error, else there are four."""
+    assert format_number(value, error) == text
+
+
+def test_errors_and_percentages() -> None:
+    """A value and its error share their decimals; TeX gets its own signs."""
+    assert format_with_error(12.3456, 0.031) == "12.346 ± 0.031"
+    assert format_with_error(12.3456, 0.031, style="latex") == r"12.346 \ensuremath{\pm} 0.031"
+    assert format_number(1.5e-9, style="latex") == r"\ensuremath{1.500\times 10^{-9}}"
+    assert format_percent(-0.0412) == "-4.1%"
+    assert format_percent(0.0412, style="latex") == r"4.1\%"
