@@ -138,8 +138,9 @@ class Queue:
         fresh: list[Entry] = []
         answers = []
         for number, idea in enumerate(ideas):
-            marks = sketch(idea.given)
-            answer = _judge(idea, marks, like, force=force, again=again)
+            answer = _judge_name(idea, like, force=force, again=again)
+            marks = () if answer else sketch(idea.given)
+            answer = answer or _judge_words(idea, marks, like, free=force or again)
             answers.append(answer)
             if not answer.new or answer.entry is None:
                 continue
@@ -255,32 +256,35 @@ class Queue:
 # --- inside --------------------------------------------------------------------------------------
 
 
-def _judge(
-    idea: Idea, marks: tuple[int, ...], like: Likeness, *, force: bool, again: bool
-) -> Added:
-    """Decide on one idea against all that are known."""
+def _judge_name(idea: Idea, like: Likeness, *, force: bool, again: bool) -> Added | None:
+    """Decide on an idea whose name is there already; None when it is not, or does not matter."""
     same = like.of_name(idea.name)
-    if same and not again:
-        name, content = same[-1]
-        if dict(content) == dict(idea.given):
-            return Added(idea=idea.name, entry=name)
-        if not force:
-            return Added(
-                idea=idea.name,
-                entry=None,
-                problem=f"idea `{idea.name}`: another idea of this name is in the queue",
-                hint="give it another name, or add it all the same with --force",
-            )
-    if not (force or again):
-        near = like.nearest(idea.given, marks)
-        if near is not None:
-            return Added(
-                idea=idea.name,
-                entry=None,
-                problem=f"idea `{idea.name}`: nearly the words of `{near}`, which is in the queue",
-                hint="add it all the same with --force",
-            )
-    return Added(idea=idea.name, entry=like.free_name(idea.name), new=True)
+    if not same or again:
+        return None
+    name, content = same[-1]
+    if dict(content) == dict(idea.given):
+        return Added(idea=idea.name, entry=name)
+    if force:
+        return None
+    return Added(
+        idea=idea.name,
+        entry=None,
+        problem=f"idea `{idea.name}`: another idea of this name is in the queue",
+        hint="give it another name, or add it all the same with --force",
+    )
+
+
+def _judge_words(idea: Idea, marks: tuple[int, ...], like: Likeness, *, free: bool) -> Added:
+    """Decide on an idea by its words; `free`: whatever they are."""
+    near = None if free else like.nearest(idea.given, marks)
+    if near is None:
+        return Added(idea=idea.name, entry=like.free_name(idea.name), new=True)
+    return Added(
+        idea=idea.name,
+        entry=None,
+        problem=f"idea `{idea.name}`: nearly the words of `{near}`, which is in the queue",
+        hint="add it all the same with --force",
+    )
 
 
 def _rename(old: Path, new: Path) -> None:
