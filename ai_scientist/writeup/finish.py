@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ai_scientist.journal import write_atomically
 from ai_scientist.records import Finding
 from ai_scientist.writeup.figures import figure_findings
 from ai_scientist.writeup.lint import (
@@ -161,9 +161,7 @@ def finish(
     }
     books = figure_findings(own, figures_shown(texts), claimed)
     if made.pdf is not None:
-        draft = paper.pdf.with_suffix(".part")
-        shutil.copy(made.pdf, draft)
-        draft.replace(paper.pdf)
+        write_atomically(paper.pdf, made.pdf)
         message = f"The paper is {paper.pdf.name}, {made.pages} pages."
     else:
         kept = f" {paper.pdf.name} is an earlier one." if paper.pdf.exists() else ""

@@ -73,8 +73,10 @@ class LatexCompiler:
         build = source / OUT
         shutil.rmtree(build, ignore_errors=True)
         build.mkdir()
-        execution = self.executor.run(self._request(key, staging))
-        return read_build(build, execution)
+        try:
+            return read_build(build, self.executor.run(self._request(key, staging)))
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
     def _request(self, key: str, staging: Path) -> RunRequest:
         environment = {
@@ -106,7 +108,7 @@ def read_build(build: Path, execution: Execution) -> Compilation:
         )
     pages = re.search(r"^Pages:\s+(\d+)", _read(build / "info.txt"), re.MULTILINE)
     return Compilation(
-        pdf=pdf,
+        pdf=pdf.read_bytes(),
         messages=(*messages, *read_chktex(_read(build / "chktex.txt"))),
         log=log,
         text=_read(build / f"{MAIN}.txt"),

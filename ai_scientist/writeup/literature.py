@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ai_scientist.journal import write_json
 from ai_scientist.records import Json
 
 LARGEST_ANSWER = 4_000_000
@@ -130,12 +131,8 @@ class WebLiterature:
         return _read_works(self._file(query)) or None
 
     def _keep(self, query: str, catalog: str, works: Sequence[Json]) -> None:
-        self.cache.mkdir(parents=True, exist_ok=True)
-        target = self._file(query)
-        draft = target.with_suffix(".part")
         facts = {"query": query, "catalog": catalog, "works": list(works)}
-        draft.write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
-        draft.replace(target)
+        write_json(self._file(query), facts)
 
     def _known(self, query: str) -> list[Json]:
         """Return kept works that share at least two words with `query`, the closest first."""

@@ -136,9 +136,9 @@ class LatexMessage:
 
 @dataclass(frozen=True, kw_only=True)
 class Compilation:
-    """What came of one try to compile."""
+    """What came of one try to compile. The copy it was made in is gone."""
 
-    pdf: Path | None
+    pdf: bytes | None
     messages: tuple[LatexMessage, ...] = ()
     log: str = ""
     text: str = ""
