@@ -34,6 +34,7 @@ from ai_scientist.records import (
     Scalar,
     Template,
 )
+from ai_scientist.redaction import redact_files, redacted
 from ai_scientist.result_files import results_from_json, results_to_json
 from ai_scientist.results import read_results
 from ai_scientist.workspace import RunFolder
@@ -188,10 +189,9 @@ class Laboratory:
         staging = self.folder.staging(key)
         if (staging / "source" / out_name).is_dir():
             collect(staging, out_name, destination)
-        for log in ("stdout.log", "stderr.log"):
-            if (staging / log).is_file():
-                destination.mkdir(parents=True, exist_ok=True)
-                shutil.move(staging / log, destination / log)
+        for log in redact_files(staging / name for name in ("stdout.log", "stderr.log")):
+            destination.mkdir(parents=True, exist_ok=True)
+            shutil.move(log, destination / log.name)
 
     def discard(self, key: str) -> None:
         """Remove a staging folder whose content is kept elsewhere."""
@@ -333,7 +333,7 @@ def tail_of_logs(execution: Execution) -> str:
         except OSError:
             continue
         if text:
-            return text[-LOG_TAIL_CHARACTERS:]
+            return redacted(text[-2 * LOG_TAIL_CHARACTERS :])[-LOG_TAIL_CHARACTERS:]
     return ""
 
 

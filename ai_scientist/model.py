@@ -31,6 +31,7 @@ from ai_scientist.prices import FREE, Price, find_price, load_prices
 from ai_scientist.protocols import Journal
 from ai_scientist.recorded import CALL_HEADER, PURPOSE_HEADER, STEP_HEADER, TRY_HEADER
 from ai_scientist.records import Json, Limits, Message, ModelReply
+from ai_scientist.redaction import redacted
 from ai_scientist.wire import Answer, CallFailed, Wire, find_url, open_wire, split_model_name
 
 PREFLIGHT = "preflight"
@@ -122,6 +123,7 @@ class ModelClient:
 
     def ask(self, *, purpose: str, step: str, messages: Sequence[Message]) -> ModelReply:
         """Return the reply to `messages`; see protocols.Model.ask."""
+        messages = [replace(m, content=self._hide_keys(m.content)) for m in messages]
         self._asked[step] += 1
         number = self._asked[step]
         key = f"{step}/call_{number}"
@@ -285,7 +287,7 @@ class ModelClient:
     def _start_record(
         self, purpose: str, step: str, number: int, attempt: int, messages: Sequence[Message]
     ) -> Json:
-        prompt = [{"role": m.role, "content": self._hide_keys(m.content)} for m in messages]
+        prompt = [{"role": m.role, "content": m.content} for m in messages]
         return {
             "time": self._clock().isoformat(timespec="milliseconds"),
             "model": self.name,
@@ -368,7 +370,7 @@ class ModelClient:
     def _hide_keys(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "[API key]")
-        return text
+        return redacted(text)
 
 
 def _as_reply(record: Json) -> ModelReply:

@@ -36,6 +36,7 @@ from ai_scientist.records import (
     Results,
     Run,
 )
+from ai_scientist.redaction import redacted
 from ai_scientist.result_files import (
     results_from_json,
     results_to_final_info,
@@ -163,9 +164,14 @@ class FolderWorkbench:
             name = attempt.step.replace("/", ".")
             candidate = self._code.get(attempt.step)
             diff = attempt.diff or (self._diff_to_last_run(candidate) if candidate else "")
-            kept = replace(attempt, diff=diff, cost_usd=self._cost_of(attempt.step))
+            kept = replace(
+                attempt,
+                diff=redacted(diff),
+                log=redacted(attempt.log),
+                cost_usd=self._cost_of(attempt.step),
+            )
             write_json(self.folder.attempts / f"{name}.json", attempt_to_json(kept))
-            for suffix, content in (("diff", diff), ("log", attempt.log)):
+            for suffix, content in (("diff", kept.diff), ("log", kept.log)):
                 if content:
                     write_atomically(self.folder.attempts / f"{name}.{suffix}", content)
             return attempt_to_json(kept)
@@ -335,7 +341,7 @@ class FolderWorkbench:
         )
 
     def _append_notes(self, text: str, message: str) -> str:
-        self.folder.write({"notes.txt": self.folder.read("HEAD", "notes.txt") + text})
+        self.folder.write({"notes.txt": self.folder.read("HEAD", "notes.txt") + redacted(text)})
         return self.folder.commit(message, ["notes.txt"])
 
     def _diff_to_last_run(self, code: Code) -> str:

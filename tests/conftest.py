@@ -8,8 +8,10 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 from ai_scientist.environments import default_cache_root, environment_for
+from tests.digits_runs import NEW, finish
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -48,3 +50,30 @@ def digits_python(cache_root: Path) -> Path:
     """The interpreter that runs the digits template."""
     lock = PROJECT / "templates" / "digits" / "requirements.lock"
     return environment_for(lock, cache_root, report=print).python
+
+
+@pytest.fixture(scope="session")
+def finished_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a complete digits idea without a paper, for reading only.
+
+    The workers of one test run share it.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "finished_digits"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            code, errors = finish(*NEW, "--no-writeup", f"--run-dir={folder}")
+            assert code == 0, errors
+    assert (folder / "report.json").exists(), "the worker that made it says why"
+    return folder
+
+
+@pytest.fixture
+def fresh_cache(tmp_path: Path, cache_root: Path) -> Path:
+    """A cache root that has the environments, and nothing that was ever measured."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "environments").symlink_to(cache_root / "environments")
+    return cache

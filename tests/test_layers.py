@@ -21,7 +21,7 @@ PAGES = sorted(page for page in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*
 GROUPS = (
     "errors records",
     "protocols ideas templates settings results result_files naming prompts hardware prices tables"
-    " changes processes probe blocks definitions leases slots foreign",
+    " changes redaction processes probe blocks definitions leases slots foreign",
     "workspace journal model wire recorded coder executors supervisor leftovers environments"
     " interpreters trackers"
     " sandbox sandbox_choice confine laboratory search_replace slurm testing",

@@ -1,0 +1,120 @@
+"""A killed launcher loses nothing and pays nothing twice; budgets stop before the call."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.digits_runs import (
+    NEW,
+    end_state,
+    finish,
+    kill_group,
+    launcher,
+    left_running,
+    paid_calls,
+)
+
+LONGEST_S = 60.0
+
+
+def lines_in(journal: Path) -> int:
+    """Complete lines of a journal that may not exist yet."""
+    try:
+        return journal.read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
+def kill_at_line(process: subprocess.Popen[str], journal: Path, line: int) -> bool:
+    """Kill as soon as the journal holds that many lines; False when the launcher ended before."""
+    end = time.monotonic() + LONGEST_S
+    while process.poll() is None:
+        if lines_in(journal) >= line:
+            kill_group(process)
+            return True
+        assert time.monotonic() < end, f"the journal does not get to line {line}"
+        time.sleep(0.004)
+    return False
+
+
+def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Kill after some time; False when the launcher ended before."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        kill_group(process)
+        return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [1, 2])
+def test_wherever_it_is_killed_the_end_is_the_same(
+    first: int, tmp_path: Path, finished_digits: Path, fresh_cache: Path
+) -> None:
+    """SIGKILL of the whole group after every second journal line, and at random times between."""
+    folder = tmp_path / "cut"
+    journal = folder / "events.jsonl"
+    command = (*NEW, "--no-writeup", f"--run-dir={folder}")
+    moments = random.Random(first)
+    line, cuts, ended = first, 0, False
+    while not ended:
+        if cuts % 3 == 2:
+            with launcher(*command, cache=fresh_cache) as process:
+                cuts += kill_after(process, moments.uniform(0.1, 2.0))
+        with launcher(*command, cache=fresh_cache) as process:
+            line = max(line, lines_in(journal) + 1)
+            ended = not kill_at_line(process, journal, line)
+            cuts += not ended
+            line += 2
+    code, errors = finish(f"--resume={folder}", cache=fresh_cache)
+    assert code == 0, errors
+    assert left_running(folder) == []
+    assert end_state(folder) == end_state(finished_digits)
+    assert cuts >= 25
+
+
+@pytest.mark.slow
+def test_a_second_launcher_is_refused_and_the_first_goes_on(
+    tmp_path: Path, finished_digits: Path
+) -> None:
+    """Two launchers on one folder: the second ends with 2, and harms nothing."""
+    folder = tmp_path / "shared"
+    with launcher(*NEW, "--no-writeup", f"--run-dir={folder}") as first:
+        while lines_in(folder / "events.jsonl") < 3:
+            assert first.poll() is None
+            time.sleep(0.02)
+        code, errors = finish(f"--resume={folder}")
+        assert code == 2
+        assert errors.startswith("error: ")
+        assert f"in use by another launcher (process {first.pid} on" in errors
+        assert first.wait(120) == 0
+    assert end_state(folder) == end_state(finished_digits)
+
+
+@pytest.mark.slow
+def test_a_spent_budget_stops_before_the_call_and_resumes_with_a_larger_one(
+    tmp_path: Path, finished_digits: Path
+) -> None:
+    """The cap on prompt tokens is kept, told, and raised by --resume; nothing is paid again."""
+    folder = tmp_path / "poor"
+    cap = 9000
+    code, errors = finish(*NEW, "--no-writeup", f"--run-dir={folder}", f"--max-prompt-tokens={cap}")
+    assert code == 1
+    assert "the cap is 9000" in errors
+    assert "--max-prompt-tokens" in errors.splitlines()[-1]
+    report = json.loads((folder / "report.json").read_text())
+    assert report["stop"] == "budget spent"
+    assert 0 < report["prompt_tokens"] <= cap
+    paid = paid_calls(folder)
+    assert 0 < len(paid) < len(paid_calls(finished_digits))
+    code, errors = finish(f"--resume={folder}", "--max-prompt-tokens=1000000")
+    assert code == 0, errors
+    assert set(paid) < set(paid_calls(folder))
+    assert end_state(folder) == end_state(finished_digits)
