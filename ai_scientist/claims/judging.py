@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from ai_scientist.claims.numerals import Numeral
 
 Verdict = Literal["supported", "derived", "configuration", "unsupported", "ambiguous"]
 MAX_PAIRS = 60
+COMPARING = re.compile(
+    r"\b(?:previous\w*|earlier|before|prior|compared|than|from|versus|vs|until|other|both)\b|→",
+    re.I,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +91,8 @@ class Judge:
         )
         if self._cut(numeral, binding.runs, binding.paths):
             elsewhere = []
-        if elsewhere and (binding.spent or not binding.named) and not change:
+        apart = binding.spent or (not binding.named and COMPARING.search(scene.text))
+        if elsewhere and apart and not change:
             return _ambiguous(self._list(elsewhere))
         nearest = self._nearest(numeral, binding)
         where = binding.runs[0] if len(binding.runs) == 1 else ""

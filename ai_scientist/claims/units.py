@@ -20,7 +20,9 @@ HEADING = re.compile(r"^#{1,6}\s+(?P<title>.*)$")
 RESULT_HEADING = re.compile(
     r"result|experiment|evaluat|ablation|analysis|conclusion|discussion", re.I
 )
-FACTS = re.compile(r"^## Run \d.*\n(\[facts of run_\d+.*?^\[end of facts\]$)", re.M | re.S)
+FACTS = re.compile(
+    r"^(?P<kept>## Run \d[^\n]*\n)\[facts of run_\d+.*?^\[end of facts\]$", re.M | re.S
+)
 PASTED = re.compile(r"^(?:Results: ?)?\{['\"].{400,}$", re.M)
 FENCE = re.compile(r"^```(?:python|bash|sh|diff|toml|yaml)\b.*?^```[ \t]*$", re.M | re.S)
 LABELLED = re.compile(r"^\s*(?:\*\*)?[A-Z][A-Za-z ]{2,30}:")
@@ -97,7 +99,7 @@ def markdown_units(text: str, *, file: str = "") -> Iterator[Unit]:
     """Cut notes into units; what code wrote or pasted (facts, dictionaries, code) is left out."""
     hidden = text
     for pattern in (FENCE, FACTS, PASTED):
-        hidden = pattern.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), hidden)
+        hidden = pattern.sub(_blank, hidden)
     source = Source(hidden, range(len(hidden)), hidden, file)
     heading, results, paragraph, position = "", False, 0, 0
     block: list[tuple[int, str]] = []
@@ -129,6 +131,11 @@ def markdown_units(text: str, *, file: str = "") -> Iterator[Unit]:
                 yield from flush()
             block.append((start, line))
     yield from flush()
+
+
+def _blank(match: re.Match[str]) -> str:
+    kept = match.groupdict().get("kept") or ""
+    return kept + re.sub(r"[^\n]", " ", match[0][len(kept) :])
 
 
 def _block(

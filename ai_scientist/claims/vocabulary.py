@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from ai_scientist.claims.evidence import Evidence
@@ -147,6 +147,7 @@ class Vocabulary:
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
+        self._last_settings: tuple[str, list[SettingMention]] = ("", [])
 
     @cached_property
     def _metrics(self) -> dict[tuple[str, ...], tuple[dict[str, None], dict[str, None]]]:
@@ -238,7 +239,9 @@ class Vocabulary:
         return 1, None
 
     def settings(self, text: str) -> list[SettingMention]:
-        """Return the configuration keys named in `text`."""
+        """Return the configuration keys named in `text`; the last text's are kept."""
+        if self._last_settings[0] == text:
+            return self._last_settings[1]
         found: list[SettingMention] = []
         words = list(WORD.finditer(text))
         canonical = [_canonical(word[0]) for word in words]
@@ -249,6 +252,7 @@ class Vocabulary:
                     start, end = words[index].start(), words[index + length - 1].end()
                     found.append(SettingMention(start=start, end=end, values=values))
                     break
+        self._last_settings = (text, found)
         return found
 
     def runs(self, text: str) -> list[RunMention]:
@@ -348,6 +352,7 @@ def tokens(name: str) -> tuple[str, ...]:
     return tuple(_canonical(word) for word in WORD.findall(name))
 
 
+@lru_cache(maxsize=8192)
 def _canonical(word: str) -> str:
     word = word.lower()
     word = SAME.get(word, word)

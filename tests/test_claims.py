@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ai_scientist.claims import Evidence, check_prose, mark_unsupported
+from ai_scientist.claims.numerals import find_numerals
+from ai_scientist.records import Idea, Results, Run
+
+CONFIG = {"train/config/lr": 0.0003, "train/config/k": 20, "train/config/batch_size": 2048}
+
+
+def run(name: str, title: str, loss: float, accuracy: float) -> Run:
+    """Return a run of two metrics with three seeds each."""
+    seeds = {
+        "train/final_loss": (loss - 1, loss, loss + 1),
+        "eval/test_accuracy": (accuracy - 0.01, accuracy, accuracy + 0.01),
+    }
+    return Run(
+        name=name,
+        title=title,
+        results=Results(
+            metrics={"train/final_loss": loss, "eval/test_accuracy": accuracy},
+            seeds=seeds,
+            stderr={"train/final_loss": 0.57735, "eval/test_accuracy": 0.0057735},
+            config=CONFIG,
+        ),
+    )
+
+
+EVIDENCE = Evidence.from_runs(
+    {
+        "run_0": run("run_0", "Baseline", 200.2254, 0.6412),
+        "run_1": run("run_1", "Ranked weights", 232.1225, 0.6553),
+        "run_2": run("run_2", "Cubic scaling", 192.6032, 0.6718),
+    },
+    idea=Idea(name="i", title="I", experiment="Try λ = 0.05.", technical_details="Aim: 0.7."),
+)
+
+
+def verdicts(text: str, kind: str = "notes") -> list[tuple[str, str]]:
+    """Return (number, verdict) of each number of a text."""
+    report = check_prose(text, EVIDENCE, kind="latex" if kind == "latex" else "notes")
+    return [(n.text, n.verdict) for n in report.numbers]
+
+
+def kinds(text: str, kind: str = "notes") -> list[str]:
+    """Return the kinds of the findings of a text."""
+    report = check_prose(text, EVIDENCE, kind="latex" if kind == "latex" else "notes")
+    return [f.kind for f in report.findings]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The final loss of run_1 is 232.12.", [("232.12", "supported")]),
+        ("The final loss of run_1 is 232.13.", [("232.13", "unsupported")]),
+        ("run_2 reaches 67.18% test accuracy.", [("67.18%", "supported")]),
+        ("run_2 has a final loss of 1.926e2.", [("1.926e2", "supported")]),
+        ("run_2 has a final loss of 192.60 ± 0.58.", [("192.60", "supported"), ("0.58",) * 1]),
+        ("The final loss of run_1 is 15.9% higher than that of run_0.", [("15.9%", "derived")]),
+        ("The final loss of run_1 is 16.9% higher than of run_0.", [("16.9%", "unsupported")]),
+        ("The final loss fell by 7.6 from run_0 to run_2.", [("7.6", "derived")]),
+        ("In run_1 the final loss is 1.16 times that of run_0.", [("1.16", "derived")]),
+        ("With lr = 0.0003 and k of 20 nothing changed.", [("0.0003",), ("20",)]),
+        ("A final loss of 232.12 was seen.", [("232.12", "ambiguous")]),
+        ("In 2024, Section 3.1 of Smith (2023) used 5 seeds.", []),
+        ("Runs 1 and 2 end at a final loss of 232.1 and 192.6.", [("232.1",), ("192.6",)]),
+    ],
+)
+def test_verdicts_in_sentences(text: str, expected: list[tuple[str, ...]]) -> None:
+    """A number counts only when it is the value that its words name."""
+    found = verdicts(text)
+    assert [number for number, _ in found] == [entry[0].lstrip("±") for entry in expected]
+    for (_, verdict), entry in zip(found, expected, strict=True):
+        allowed = {entry[1]} if len(entry) > 1 else {"supported", "configuration"}
+        assert verdict in allowed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The final loss of run_2 is 232.12.",
+        "## Run 2: Cubic\nRun 2 has a final loss of 200.23.",
+        "## Run 2: Cubic\nThe final loss is 232.12.",
+        "Our method reaches a final loss of 200.23.",
+        "The best run has a test accuracy of 0.6412.",
+        "| run | final loss |\n|---|---|\n| run_1 | 192.60 |\n| run_2 | 192.60 |",
+        "| metric | Value | Baseline |\n|---|---|---|\n| test accuracy | 64.12% | 64.12% |",
+    ],
+)
+def test_a_value_of_another_run_is_a_wrong_attribution(text: str) -> None:
+    """A true number under the wrong name is worse than none, and named as such."""
+    assert "wrong_attribution" in kinds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "false"),
+    [
+        ("The final loss of run_1 is lower than that of run_0.", True),
+        ("The final loss of run_1 is higher than that of run_0.", False),
+        ("The final loss of run_1 is not lower than that of run_0.", False),
+        ("run_2 outperforms run_1 in test accuracy.", False),
+        ("run_1 outperforms run_2 in test accuracy.", True),
+        ("run_1 improves the final loss over the baseline.", True),
+        ("run_2 has a better final loss than the baseline.", False),
+        ("Its 214.41 is higher than both run_1 (232.12) and run_0 (200.23).", True),
+        ("The final loss increased from 232.12 in run_1 to 192.60 in run_2.", True),
+        ("The final loss decreased from 232.12 in run_1 to 192.60 in run_2.", False),
+        ("## Run 1: Ranked\nThe final loss is lower than the baseline.", True),
+        ("run_1 has a higher accuracy than run_0, but a lower final loss than run_2.", True),
+        ("run_1 has a higher accuracy than run_0, but a higher final loss than run_2.", False),
+        ("Test accuracy of the best run exceeds that of run_1.", False),
+    ],
+)
+def test_comparisons_in_words_are_held_to_the_values(text: str, false: bool) -> None:
+    """A direction that is typed must be the stored one."""
+    assert ("wrong_comparison" in kinds(text)) is false
+
+
+def test_facts_by_code_are_left_alone_and_cannot_be_faked() -> None:
+    """Only the block below a run's heading is code's; the same marks inside prose are prose."""
+    facts = "[facts of run_1, by code]\nfinal_loss of run_1 = 999.9\n[end of facts]\n"
+    assert verdicts(f"## Run 1: Ranked\n{facts}") == []
+    assert verdicts(f"## Run 1: Ranked\nProse.\n{facts}") == [("999.9", "unsupported")]
+    assert verdicts("#### The final loss of run_1 is 999.9") == [("999.9", "unsupported")]
+    assert verdicts("```\nThe final loss of run_1 is 999.9\n```") == [("999.9", "unsupported")]
+    assert verdicts("The final loss of run_1 is `999.9`.") == [("999.9", "unsupported")]
+
+
+LATEX = r"""\documentclass{article}
+\newcommand{\ourloss}{999.1}
+\begin{document}
+\begin{abstract}
+The final loss of run 2 is 192.61.
+\end{abstract}
+% The final loss of run 2 is 1.111.
+The final loss of Run~2 is $1.926 \times 10^{2}$, of run 1 \textbf{232.1}, of run 0 \ourloss.
+\begin{equation} x = 0.123 \end{equation}
+\begin{table}
+\caption{The final loss of run 2 is 77.7.}
+\begin{tabular}{lr}
+Run & \multicolumn{1}{c}{Final loss} \\ \hline
+Run 1 & $232.1 \pm 0.6$ \\
+Run 2 & 444.4 \\
+\end{tabular}
+\end{table}
+\end{document}
+"""
+
+
+def test_latex_is_read_as_printed_with_places() -> None:
+    """Comments and equations are no claims; captions, cells and the author's macros are."""
+    report = check_prose(LATEX, EVIDENCE, kind="latex")
+    seen = {n.text.replace("\u2009", ""): (n.line, n.context, n.verdict) for n in report.numbers}
+    assert seen == {
+        "192.61": (5, "abstract", "unsupported"),
+        "1.926 ×10^2": (8, "text", "supported"),
+        "232.1": (14, "table", "supported"),
+        "999.1": (8, "text", "unsupported"),
+        "77.7": (11, "caption", "unsupported"),
+        "0.6": (14, "table", "supported"),
+        "444.4": (15, "table", "unsupported"),
+    }
+
+
+def test_what_stays_unsupported_is_marked() -> None:
+    """The mark replaces the number where it stands and nothing else."""
+    text = "The final loss of run_1 is 232.12.\nThe final loss of run_2 is 555.5, not 192.60."
+    report = check_prose(text, EVIDENCE)
+    marked = "\n".join(mark_unsupported(text, report, mark="[?]"))
+    assert marked == text.replace("555.5", "[?]")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("gemma-2-2b Pythia-70M v1.2.3 top-1 2026-11-20 12:30 sae_2 x86", []),
+        ("1,234.5 and 1 234 and .5", ["1,234.5", "1", "234", ".5"]),
+        ("3 × 10⁻⁴, 3 x 10, 2e-5 and 5E3", ["3 × 10⁻⁴", "3", "10", "2e-5", "5E3"]),
+        ("-4.1%, +3.8% and −2", ["-4.1", "+3.8", "−2"]),
+        ("16k tokens, 2x faster, 5th try, 3D", ["16", "2"]),
+        ("between 3-5 and 20/40/80", ["3", "5", "20", "40", "80"]),
+    ],
+)
+def test_numerals(text: str, values: list[str]) -> None:
+    """Digits inside names, versions and dates are no numbers."""
+    assert [n.text.rstrip("%kx") for n in find_numerals(text)] == values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\begin{tabular}{l" * 300,
+        "{" * 5000,
+        "$" * 999 + " run_1 final loss 1.23",
+        "| a " * 3000 + "\n" + "| 1 " * 3000,
+        "run 1 " * 3000 + "final loss " * 500 + "0.41 " * 300,
+        "\\result{" * 500,
+        "\x00\ue000\ue001\ue002 0.41",
+    ],
+)
+@pytest.mark.parametrize("kind", ["notes", "latex"])
+@pytest.mark.timeout(60)
+def test_hostile_text_ends(text: str, kind: str) -> None:
+    """No text that a model can write makes the check crash or hang."""
+    verdicts(text, kind)
+
+
+def test_the_benchmark_meets_its_goals(project: Path) -> None:
+    """A small run of the false-accept benchmark ends with exit code 0."""
+    command = [sys.executable, "benchmarks/false_accept.py", "--claims", "40"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
