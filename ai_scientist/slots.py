@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,11 +25,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ai_scientist.errors import SetupError
+from ai_scientist.protocols import Executor
+from ai_scientist.records import Execution, ExitCause, RunRequest
 
 POLL_S = 0.01
 BUSY_AGAIN_S = 0.25
 """A GPU that others use is asked again after this."""
 SAY_AFTER_S = 5.0
+MOST_TRIES = 3
+CUDA_ERROR = re.compile(r"CUDA|cuBLAS|CUBLAS|cuDNN|NCCL|NVML|out of memory")
 USED_BYTES = 2_000_000_000
 """Memory in use from which a GPU without visible processes counts as somebody's."""
 
@@ -256,3 +261,48 @@ def gpu_trouble(gpu: str) -> str:
     except pynvml.NVMLError as error:
         return f"does not answer: {error}"
     return f"has {used / 1e9:.1f} GB in use" if used > USED_BYTES else ""
+
+
+# --- runs that failed because of their GPU -------------------------------------------------------
+
+
+class ElsewhereExecutor:
+    """Implements protocols.Executor: makes a run again that failed because of its GPU.
+
+    That is one that crashed with a CUDA error while somebody's process is on its GPU, or the GPU
+    does not answer any more. The slots pass such a GPU over, so the next try is on another one.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        *,
+        trouble: Callable[[str], str],
+        report: Callable[[str], None],
+    ) -> None:
+        self._executor = executor
+        self._trouble = trouble
+        self._report = report
+
+    def run(self, request: RunRequest) -> Execution:
+        """Run `request`, up to MOST_TRIES times, and return the last execution."""
+        for left in reversed(range(MOST_TRIES)):
+            execution = self._executor.run(request)
+            blame = self._blame(execution) if left else ""
+            if not blame:
+                break
+            self._report(f"{request.key}: failed on a GPU that {blame}; running it again")
+            (request.staging / "outcome.json").unlink(missing_ok=True)
+        return execution
+
+    def _blame(self, execution: Execution) -> str:
+        """Return what is wrong with the GPU that a failed run had, or nothing."""
+        if execution.cause not in (ExitCause.CRASH, ExitCause.KILLED):
+            return ""
+        try:
+            said = execution.stderr.read_text(encoding="utf-8", errors="replace")[-20_000:]
+        except OSError:
+            said = ""
+        if not CUDA_ERROR.search(said):
+            return ""
+        return next(filter(None, map(self._trouble, execution.gpus)), "")

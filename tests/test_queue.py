@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from ai_scientist.leases import LeaseLost, look_at_lease, take_lease, this_proce
 from ai_scientist.queue.entries import QueueState
 from ai_scientist.queue.progress import status
 from ai_scientist.queue.store import Queue
-from tests.queue_batches import PROJECT, BatchPlace, idea_content, make_idea, wait_until
+from tests.queue_batches import DOUBLE, PROJECT, BatchPlace, idea_content, make_idea, wait_until
 
 DONE = QueueState.DONE
 
@@ -420,3 +422,47 @@ def test_disk_trouble_is_worded(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(SetupError, match="cannot be written"):
         Queue(tmp_path / "runs").add([make_idea("one")])
+
+
+# --- what a person sees --------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_live_view_and_plain_lines(place: BatchPlace) -> None:
+    """A terminal gets a table that renews itself; a file gets lines without control characters."""
+    ideas = place.write_ideas(idea_content("one", runs=3, seconds=0.6), idea_content("two"))
+    code, printed = place.batch("--ideas", str(ideas / "01.json"))
+    assert code == 0
+    assert "\x1b" not in printed
+    assert "two: done" in printed
+    ours, theirs = pty.openpty()
+    command = [sys.executable, str(DOUBLE / "batch.py"), str(DOUBLE), str(place.runs)]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TERM": "xterm", "COLUMNS": "120"}
+    batch = subprocess.Popen(
+        [*command, "--ideas", str(ideas)], env=environment, stdout=theirs, stdin=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the terminal is gone when the batch has ended
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    assert batch.wait(20) == 0
+    text = shown.decode()
+    assert "GPU-hours" in text
+    assert "of 3" in text
+    assert "\x1b[" in text
+
+
+def test_status_tells_runs_cost_and_time(place: BatchPlace) -> None:
+    """Status reads runs, cost and the state from the files, for the folder and for one run."""
+    ideas = place.write_ideas(idea_content("one", runs=3), idea_content("bad", exit=1, error="x"))
+    place.batch("--ideas", str(ideas))
+    text = status(place.runs)
+    assert "1 done, 1 failed" in text
+    row = next(line for line in text.splitlines() if line.startswith("one"))
+    assert row.split()[1:6] == ["done", "3", "of", "3", "$0.75"]
+    single = status(Path(str(place.queue.find("one").state.run_dir)))
+    assert "runs        3 of 3" in single
+    with pytest.raises(InputError, match="there is no folder"):
+        status(place.folder / "nowhere")

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ai_scientist.errors import SetupError
-from ai_scientist.slots import SlotPool, list_gpus
+from ai_scientist.records import Execution, ExitCause, RunRequest
+from ai_scientist.slots import ElsewhereExecutor, SlotPool, list_gpus
 from tests.queue_batches import PROJECT, wait_until
+from tests.slurm_runs import slurm_request
 
 HOLDER = """
 import sys, time
@@ -140,33 +145,37 @@ def test_processors_are_slots_too(tmp_path: Path) -> None:
     assert most == [2]
 
 
-def test_users_share(tmp_path: Path) -> None:
-    """Two users share one folder: what one left dead does not keep the other waiting."""
-    other = "nobody" if os.geteuid() == 0 else None
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.getuid() and folder.name.startswith(("pytest", "test")):
-            folder.chmod(0o755)
-    (tmp_path / "trace").touch()
-    (tmp_path / "trace").chmod(0o666)
-    dead = _hold(tmp_path, "dead", 1, 60, "0")
-    wait_until(lambda: _trace(tmp_path), what="the holder")
-    waits = _hold(tmp_path, "waits", 1, 60, "0")
-    wait_until(lambda: list((tmp_path / "locks").glob("gpu-ticket.*")), what="a ticket")
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may look into."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_users_share(open_folder: Path) -> None:
+    """Another user can take what one left dead, and cannot remove what is not his."""
+    dead = _hold(open_folder, "dead", 1, 60, "0")
+    wait_until(lambda: _trace(open_folder), what="the holder")
+    waits = _hold(open_folder, "waits", 1, 60, "0")
+    locks = open_folder / "locks"
+    wait_until(lambda: list(locks.glob("gpu-ticket.*")), what="a ticket")
     for process in (waits, dead):
         process.kill()
         process.wait()
-    stranger = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c",
-         SHARES, str(PROJECT / "ai_scientist" / "slots.py"), str(tmp_path / "locks")]
-        if other else [sys.executable, "-c", "print('0')"],
-        capture_output=True, text=True, check=False, timeout=20,
-    )  # fmt: skip
-    assert stranger.stdout == "0\n", stranger.stderr
+    python = ["/usr/bin/python3", "-c", SHARES, str(locks)]
+    stranger = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *python]
+    done = subprocess.run(
+        stranger if os.geteuid() == 0 else python, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout == ("0\n" if os.geteuid() == 0 else "")
 
 
 SHARES = """
 import fcntl, os, sys
-folder = sys.argv[2]
+folder = sys.argv[1]
 lock = os.open(folder + "/gpu-0.lock", os.O_RDONLY)
 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 ticket, = [name for name in os.listdir(folder) if "ticket." in name]
@@ -192,3 +201,40 @@ def test_no_driver_means_no_gpus() -> None:
     """Where NVML is missing there are no GPUs, and no error."""
     assert isinstance(list_gpus(), tuple)
     assert list_gpus("") == ()
+
+
+class OnTheseGpus:
+    """An executor that answers with a crash, or an end, on one GPU after the other."""
+
+    def __init__(self, folder: Path, said: str, causes: dict[str, ExitCause]) -> None:
+        self._stderr = folder / "stderr.log"
+        self._stderr.write_text(said)
+        self._left = list(causes.items())
+
+    def run(self, request: RunRequest) -> Execution:
+        """Return the next answer."""
+        gpu, cause = self._left.pop(0)
+        return Execution(
+            key=request.key, cause=cause, returncode=1, seconds=1.0, stdout=self._stderr,
+            stderr=self._stderr, started_at="", gpus=(gpu,),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "trouble", "last"),
+    [
+        ("CUDA error: out of memory", "is used by process 7", "1"),
+        ("CUDA error: out of memory", "", "0"),
+        ("IndexError", "is used by process 7", "0"),
+    ],
+)
+def test_a_gpus_fault_is_not_the_codes(tmp_path: Path, said: str, trouble: str, last: str) -> None:
+    """A CUDA error on a GPU that others use is tried elsewhere; the code's own errors are not."""
+    request = slurm_request(tmp_path, "run_1/execution_1")
+    inner = OnTheseGpus(tmp_path, said, {"0": ExitCause.CRASH, "1": ExitCause.EXIT})
+    told: list[str] = []
+    executor = ElsewhereExecutor(
+        inner, trouble=lambda gpu: trouble if gpu == "0" else "", report=told.append
+    )
+    assert executor.run(request).gpus == (last,)
+    assert bool(told) == (last == "1")
