@@ -185,12 +185,21 @@ def main_parser(argv: Sequence[str] = ()) -> Parser:
 
     _add_looking(command)
     _add_checking(command)
+    _add_keeping(command, argv)
     queue = command("queue", "list the queue of ideas and change it", runs_dir=False)
     if argv[:1] == ["queue"]:
         from ai_scientist.queue import add_queue_arguments
 
         add_queue_arguments(queue)
     return parser
+
+
+def _add_keeping(command: Callable[..., Parser], argv: Sequence[str]) -> None:
+    template = command("template", "check, start or measure a template", runs_dir=False)
+    if argv[:1] == ["template"]:
+        from ai_scientist.template_commands import add_template_arguments
+
+        add_template_arguments(template)
 
 
 def _add_looking(command: Callable[..., Parser]) -> None:

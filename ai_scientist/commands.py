@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from ai_scientist.environments import default_cache_root
 from ai_scientist.launch import PROJECT
@@ -12,7 +13,8 @@ from ai_scientist.settings import Places
 
 def places_for(options: argparse.Namespace) -> Places:
     """Return the folders of this installation as the options and the environment name them."""
-    return Places(project=PROJECT, runs=options.runs_dir, cache=default_cache_root(os.environ))
+    runs = getattr(options, "runs_dir", Path("runs"))
+    return Places(project=PROJECT, runs=runs, cache=default_cache_root(os.environ))
 
 
 def status(options: argparse.Namespace) -> int:
@@ -64,3 +66,10 @@ def check_paper(options: argparse.Namespace) -> int:
     from ai_scientist.audit import check_paper_command
 
     return check_paper_command(options.paper, options.runs, options.json)
+
+
+def template(options: argparse.Namespace) -> int:
+    """Check, start or measure a template."""
+    from ai_scientist.template_commands import template_command
+
+    return template_command(options, places_for(options))

@@ -40,7 +40,9 @@ UNTRACKED = (
     "__pycache__/",
     ".*.tmp",
 )
-LEFT_IN_TEMPLATE = ("run_0", "baselines", "__pycache__", "ideas.json", "seed_ideas.json")
+LEFT_IN_TEMPLATE = (
+    "run_0", "baselines", "__pycache__", "ideas.json", "seed_ideas.json", "test_template.py",
+)  # fmt: skip
 GIT_SETTINGS = {
     "core.hooksPath": os.devnull,
     "core.fsync": "all",

@@ -21,14 +21,14 @@ PAGES = sorted(page for page in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*
 GROUPS = (
     "errors records",
     "protocols ideas templates settings results result_files naming prompts hardware prices tables"
-    " changes redaction processes probe blocks definitions leases slots foreign",
+    " changes redaction processes probe blocks definitions leases slots foreign template_defects",
     "workspace journal model wire recorded coder executors supervisor leftovers environments"
     " interpreters trackers"
     " sandbox sandbox_choice confine laboratory search_replace slurm testing",
-    "statistics gates hypotheses notes claims audit study plots",
-    "loop writeup workbench confirmation authorship",
-    "scientist queue bench scratch template_check template_new bundle disk_use",
-    "launch commands cli doctor review __main__",
+    "statistics gates hypotheses notes claims audit study plots approval",
+    "progress loop writeup workbench confirmation authorship",
+    "scientist queue bench scratch template_check template_new template_commands bundle disk_use",
+    "assembly launch commands cli doctor review __main__",
 )
 LEVEL = {name: level for level, group in enumerate(GROUPS) for name in group.split()}
 
