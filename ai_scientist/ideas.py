@@ -179,6 +179,23 @@ def find_idea(name: str, ideas_folder: Path) -> Idea:
     raise InputError(f"there is no idea `{name}` in {ideas_folder}", hint=hint)
 
 
+def find_recording(model: str, idea: Idea, ideas_folder: Path) -> Path:
+    """Return the recording that `recorded` (the idea's own) or `recorded:FILE` means.
+
+    Raises InputError for the person when the idea has none.
+    """
+    if model != "recorded":
+        return Path(model.removeprefix("recorded:"))
+    recording = ideas_folder / "recordings" / f"{idea.name}.jsonl"
+    if recording.is_file():
+        return recording
+    have = sorted(path.stem for path in recording.parent.glob("*.jsonl"))
+    raise InputError(
+        f"there is no recording for the idea `{idea.name}`",
+        hint=f"name a model with --model, or take one of: {', '.join(have) or 'none'}",
+    )
+
+
 def _only(ideas: list[Idea], name: str, path: Path) -> Idea:
     matching = [idea for idea in ideas if idea.name == name] or ideas
     if len(matching) != 1:

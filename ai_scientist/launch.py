@@ -1,4 +1,4 @@
-"""The launch layer: the one place that reads the process's environment and names concrete classes.
+"""The launch layer: the one place that reads the process's environment.
 
 options + environment variables -> Settings, Places, Keys -> Staff -> scientist.research
 """
@@ -9,20 +9,17 @@ import argparse
 import os
 import shutil
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ai_scientist.bench import make_bench
 from ai_scientist.environments import default_cache_root
 from ai_scientist.errors import InputError
-from ai_scientist.ideas import find_idea, parse_idea
+from ai_scientist.ideas import find_idea, find_recording, parse_idea
 from ai_scientist.journal import FolderJournal, FolderLock, last_commit, read_events
-from ai_scientist.protocols import Executor, Render
 from ai_scientist.records import Code, Idea, Json, Limits, Template
 from ai_scientist.settings import (
     Keys,
@@ -35,10 +32,7 @@ from ai_scientist.templates import find_template
 from ai_scientist.workspace import RunFolder, create_run_folder, open_run_folder
 
 if TYPE_CHECKING:
-    from ai_scientist.authorship import Author
-    from ai_scientist.laboratory import Bench
-    from ai_scientist.model import ModelClient
-    from ai_scientist.scientist import Assignment, Staff
+    from ai_scientist.scientist import Assignment
 
 PROJECT = Path(__file__).resolve().parent.parent
 LEAST_FREE_GB = 1.0
@@ -162,24 +156,10 @@ def complete_settings(
     """Decide what was left open: the template's name, the profile, and where the recording is."""
     recorded = settings.model.startswith("recorded")
     if recorded:
-        find_recording(settings.model, idea, places)
+        find_recording(settings.model, idea, places.ideas)
     profile = settings.profile or default_profile(template, recorded=recorded)
     known = settings.template or template.name
     return replace(settings, profile=profile, template=known)
-
-
-def find_recording(model: str, idea: Idea, places: Places) -> Path:
-    """Return the recording that `recorded` (the idea's own) or `recorded:FILE` means."""
-    if model != "recorded":
-        return Path(model.removeprefix("recorded:"))
-    recording = places.ideas / "recordings" / f"{idea.name}.jsonl"
-    if recording.is_file():
-        return recording
-    have = sorted(path.stem for path in recording.parent.glob("*.jsonl"))
-    raise InputError(
-        f"there is no recording for the idea `{idea.name}`",
-        hint=f"name a model with --model, or take one of: {', '.join(have) or 'none'}",
-    )
 
 
 def default_profile(template: Template, *, recorded: bool) -> str:
@@ -206,6 +186,7 @@ def check_disk(runs: Path) -> None:
 
 def work_on(assignment: Assignment) -> int:
     """Do all that is left to do in a run folder and return the exit code."""
+    from ai_scientist.assembly import assemble
     from ai_scientist.scientist import research
 
     folder = assignment.folder
@@ -217,7 +198,7 @@ def work_on(assignment: Assignment) -> int:
         folder.recover(last_commit(read_events(folder.events, repair=True)))
         journal = FolderJournal(folder.events)
         stack.callback(journal.close)
-        staff = stack.enter_context(assemble(assignment, journal, report))
+        staff = stack.enter_context(assemble(assignment, journal, keys_from(os.environ), report))
         if assignment.dry_run:
             report("dry run: everything needed is here; nothing was run or paid")
             return 0
@@ -246,146 +227,6 @@ def reporter() -> Callable[[str], None]:
         print(f"[{minutes:02d}:{seconds:02d}] {line}", flush=True)
 
     return report
-
-
-@contextmanager
-def assemble(
-    assignment: Assignment, journal: FolderJournal, report: Callable[[str], None]
-) -> Iterator[Staff]:
-    """Put together everything that works on one idea, checking each part as it is taken up.
-
-    The model comes first: a bad name, a missing key or an unreachable server costs no minute.
-    """
-    from ai_scientist.executors import LocalExecutor
-    from ai_scientist.prompts import Prompts
-    from ai_scientist.sandbox_choice import choose_sandbox
-    from ai_scientist.search_replace import warm_up
-
-    settings, places = assignment.settings, assignment.places
-    with open_model(assignment, journal, report) as model:
-        model.ping()
-        render = Prompts(places.prompts)
-        warming = threading.Thread(target=warm_up, daemon=True)
-        warming.start()
-        sandbox = choose_sandbox(
-            allow_unsandboxed=settings.allow_unsandboxed, probe_folder=places.cache / "probe"
-        )
-        report(f"sandbox: {sandbox.tier}")
-        executor = LocalExecutor(sandbox)
-        bench = make_bench(
-            assignment.template,
-            settings.profile or "full",
-            executor=executor,
-            cache=places.cache,
-            report=report,
-            python=Path(settings.python) if settings.python else None,
-        )
-        yield staff_at(
-            bench,
-            assignment,
-            executor=executor,
-            journal=journal,
-            model=model,
-            render=render,
-            report=report,
-        )
-        warming.join()
-
-
-def staff_at(
-    bench: Bench,
-    assignment: Assignment,
-    *,
-    executor: Executor,
-    journal: FolderJournal,
-    model: ModelClient,
-    render: Render,
-    report: Callable[[str], None],
-) -> Staff:
-    """Return everything that works at one bench on one idea."""
-    from ai_scientist.coder import AiderCoder
-    from ai_scientist.laboratory import Laboratory
-    from ai_scientist.plots import Draughtsman
-    from ai_scientist.scientist import Repairer, Staff
-    from ai_scientist.workbench import FolderWorkbench
-
-    folder, settings = assignment.folder, assignment.settings
-    shared: dict[str, Any] = {"journal": journal, "report": report}
-    laboratory = Laboratory(
-        folder,
-        executor=executor,
-        bench=bench,
-        limits=settings.limits,
-        cache=assignment.places.cache,
-        **shared,
-    )
-    workbench = FolderWorkbench(
-        idea=assignment.idea,
-        laboratory=laboratory,
-        seeds_per_run=settings.seeds_per_run,
-        repair=Repairer(model, render, assignment.template.system),
-        cost_of=model.cost_of,
-        **shared,
-    )
-    return Staff(
-        assignment=assignment,
-        model=model,
-        coder=AiderCoder(model, render),
-        laboratory=laboratory,
-        workbench=workbench,
-        draughtsman=Draughtsman(folder, executor=executor, journal=journal, bench=bench),
-        render=render,
-        author=author_at(bench, folder, settings, executor, model=model, render=render, **shared),
-        spent=lambda: asdict(model.spent),
-        **shared,
-    )
-
-
-def author_at(
-    bench: Bench, folder: RunFolder, settings: Settings, executor: Executor, **shared: Any
-) -> Author:
-    """Return the author of the paper; recorded replies hold one draft of each section."""
-    from ai_scientist.authorship import Author
-    from ai_scientist.writeup.parts import Effort
-
-    drafts = 1 if settings.model.startswith("recorded") else 2
-    return Author(
-        folder=folder,
-        executor=executor,
-        bench=bench,
-        literature=None,
-        effort=Effort(drafts=drafts, search=False),
-        **shared,
-    )
-
-
-@contextmanager
-def open_model(
-    assignment: Assignment, journal: FolderJournal, report: Callable[[str], None]
-) -> Iterator[ModelClient]:
-    """Open the model client, with the recorded server behind it when replies are replayed."""
-    from ai_scientist.model import ModelClient
-    from ai_scientist.recorded import RecordedServer, load_recording
-
-    settings, keys = assignment.settings, keys_from(os.environ)
-    with ExitStack() as stack:
-        base_url = settings.base_url
-        if settings.model.startswith("recorded"):
-            recording = find_recording(settings.model, assignment.idea, assignment.places)
-            server = RecordedServer(load_recording(recording))
-            base_url = stack.enter_context(server).url
-        given = {"openai": keys.openai, "anthropic": keys.anthropic}
-        yield stack.enter_context(
-            ModelClient(
-                settings.model,
-                journal=journal,
-                calls=assignment.folder.calls,
-                limits=settings.limits,
-                keys={name: key for name, key in given.items() if key},
-                base_url=base_url,
-                warn=report,
-            )
-        )
 
 
 def keys_from(variables: Mapping[str, str]) -> Keys:

@@ -10,10 +10,9 @@ about resuming, files, git or processes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+from ai_scientist.progress import Progress, name_of, prose_of, title_of
 from ai_scientist.protocols import Coder, Render, Workbench
 from ai_scientist.records import (
     Attempt,
@@ -27,38 +26,6 @@ from ai_scientist.records import (
     Run,
     Stop,
 )
-
-TITLE_LINE = re.compile(r"^[ \t>*#]*RUN:[ \t]*(.+?)[ \t*]*$", re.MULTILINE)
-
-
-@dataclass
-class Progress:
-    """Where the loop stands. Rebuilt by re-execution, never stored."""
-
-    runs: dict[str, Run]
-    accepted: Code
-    """Code of the last valid run: what a candidate is judged against."""
-    draft: Code
-    """Code the coder goes on from: the accepted one, or a candidate worth repairing."""
-    attempts: list[Attempt] = field(default_factory=list)
-    failures: int = 0
-    edits: int = 0
-    """Requests made for the present run."""
-    executions: int = 0
-    uninterpreted: Run | None = None
-
-    @property
-    def name(self) -> str:
-        """The run that is being worked on."""
-        return f"run_{len(self.runs)}"
-
-    def stop(self, limits: Limits) -> Stop | None:
-        """Return why the experiments end here, or None."""
-        if len(self.runs) > limits.max_runs:
-            return Stop.RUN_LIMIT
-        if self.executions >= limits.max_executions:
-            return Stop.EXECUTION_LIMIT
-        return Stop.FAILURE_LIMIT if self.failures >= limits.max_failures else None
 
 
 def run_experiments(
@@ -84,17 +51,16 @@ def run_experiments(
     while (stop := progress.stop(limits)) is None:
         progress.edits += 1
         step = f"{progress.name}/edit_{progress.edits}"
+        now = {"happened": happened, "heard": workbench.hear(step), "table": workbench.table()}
         edit = coder.edit(
             step=step,
             purpose="edit",
-            instruction=render(
-                "experiment/ask.j2", happened=happened, table=workbench.table(), **context
-            ),
+            instruction=render("experiment/ask.j2", **now, **context),
             files=progress.draft.files,
             reminders=system,
         )
         if progress.uninterpreted is not None and edit.status is not EditStatus.NOT_APPLIED:
-            workbench.interpret(progress.uninterpreted, TITLE_LINE.sub("", edit.prose).strip())
+            workbench.interpret(progress.uninterpreted, prose_of(edit))
             progress.uninterpreted = None
         if edit.status is EditStatus.FINISHED and len(progress.runs) > 1:
             stop = Stop.COMPLETED
@@ -144,6 +110,9 @@ def _judge_and_run(edit: Edit, progress: Progress, workbench: Workbench) -> Run 
             reason=gates.refused.detail,
             log=gates.log_tail,
         )
+    if rejection := workbench.approve(edit.step, candidate):
+        progress.draft = accepted
+        return Attempt(step=edit.step, run=name, kind=AttemptKind.REJECTED, reason=rejection)
     title = title_of(edit)
     candidate = workbench.accept(edit.step, candidate, title)
     progress.draft = candidate
@@ -154,14 +123,3 @@ def _judge_and_run(edit: Edit, progress: Progress, workbench: Workbench) -> Run 
     if isinstance(outcome, Run):
         progress.accepted = candidate
     return outcome
-
-
-def title_of(edit: Edit) -> str:
-    """Return the run's title from the reply's `RUN:` line, or a plain one."""
-    found = TITLE_LINE.search(edit.prose)
-    return found[1].strip()[:120] if found else "without a title"
-
-
-def name_of(outcome: Run | Attempt) -> str:
-    """Return the prompt that tells the coder of `outcome`."""
-    return "ran" if isinstance(outcome, Run) else str(outcome.kind)

@@ -105,6 +105,14 @@ class Workbench(Protocol):
         """Put a candidate through the gates; `old` is the code of the last valid run."""
         ...
 
+    def hear(self, step: str) -> str:
+        """Return what people have said since the last step; empty when nobody has."""
+        ...
+
+    def approve(self, step: str, new: Code) -> str:
+        """Return why a person rejects a candidate, or nothing. Raises Waiting."""
+        ...
+
     def accept(self, step: str, new: Code, title: str) -> Code:
         """Commit a candidate and return it over its own commit."""
         ...
@@ -112,11 +120,11 @@ class Workbench(Protocol):
     def execute(
         self, name: str, number: int, code: Code, *, title: str, step: str, checks: Sequence[Check]
     ) -> Run | Attempt:
-        """Run the experiment of `code`, all its seeds; record it as run `name`, or as an attempt."""
+        """Run the experiment of `code`, all its seeds; record a run `name` or an attempt."""
         ...
 
-    def keep_attempt(self, attempt: Attempt) -> None:
-        """Store what led to no valid run, with its diff and log."""
+    def keep_attempt(self, attempt: Attempt) -> Attempt:
+        """Store what led to no valid run, and return it with its diff and its cost."""
         ...
 
     def interpret(self, run: Run, prose: str) -> None:
@@ -131,7 +139,9 @@ class Workbench(Protocol):
 class Render(Protocol):
     """Fills one file of prompts/; an undefined variable is an error."""
 
-    def __call__(self, name: str, /, **variables: Any) -> str: ...
+    def __call__(self, name: str, /, **variables: Any) -> str:
+        """Return the text of prompts/NAME."""
+        ...
 
 
 class Literature(Protocol):
@@ -145,4 +155,6 @@ class Literature(Protocol):
 class Tracker(Protocol):
     """Mirrors metrics to a place people watch; a failing tracker never fails a run."""
 
-    def log(self, run: str, step: int, metrics: Mapping[str, float]) -> None: ...
+    def log(self, run: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Mirror one step of a run."""
+        ...

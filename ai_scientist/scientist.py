@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ai_scientist.approval import Approvals
 from ai_scientist.authorship import Author
 from ai_scientist.confirmation import Confirmation
 from ai_scientist.errors import BudgetSpent, ModelError, ReplyError, ScientistError, Waiting
@@ -85,6 +86,7 @@ class Staff:
     draughtsman: Draughtsman
     render: Render
     author: Author
+    approvals: Approvals
     spent: Callable[[], Json]
     """Money, tokens and calls so far."""
     report: Callable[[str], None]
@@ -189,7 +191,9 @@ def conclude(staff: Staff, experiments: Experiments, hypotheses: Sequence[Hypoth
     outcome["hypotheses"] = [asdict(one) for one in judgements]
     outcome["plots"] = draw(staff, experiments)
     outcome["findings"] = [asdict(finding) for finding in staff.workbench.findings]
-    if staff.settings.writeup:
+    if rejection := staff.approvals.approve_writeup() if staff.settings.writeup else "":
+        outcome["paper"] = {"pdf": None, "message": f"a person wants no paper: {rejection}"}
+    elif staff.settings.writeup:
         study = replace(study, judgements=judgements)
         outcome["paper"] = staff.author.write(study, outcome["plots"]["pictures"])
     return outcome

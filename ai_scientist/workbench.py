@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
+from ai_scientist.approval import Approvals
 from ai_scientist.changes import unified_diff
 from ai_scientist.claims import Evidence, check_prose, expand_notes, mark_unsupported
 from ai_scientist.foreign import (
@@ -63,6 +64,7 @@ class FolderWorkbench:
         seeds_per_run: int,
         repair: Callable[[str, str, Sequence[str]], str],
         cost_of: Callable[[str], float | None],
+        approvals: Approvals | None = None,
         report: Callable[[str], None],
     ) -> None:
         self.folder = laboratory.folder
@@ -73,6 +75,7 @@ class FolderWorkbench:
         self._seeds = tuple(range(seeds_per_run))
         self._repair = repair
         self._cost_of = cost_of
+        self._approvals = approvals or Approvals(self.folder, journal, "none")
         self._report = report
         self.runs: dict[str, Run] = {}
         self.findings: list[Finding] = []
@@ -126,6 +129,14 @@ class FolderWorkbench:
             words = f": {check.detail}" if check.detail and check.verdict != "refused" else ""
             self._report(f"{step}: gate `{check.gate}` {check.verdict}{words}")
         return gates
+
+    def hear(self, step: str) -> str:
+        """Return what people have said since the last step."""
+        return self._approvals.hear(step)
+
+    def approve(self, step: str, new: Code) -> str:
+        """Return why a person rejects a candidate, or nothing. Raises Waiting."""
+        return self._approvals.approve_edit(step, self._diff_to_last_run(new))
 
     def accept(self, step: str, new: Code, title: str) -> Code:
         """Commit a candidate and return it over its own commit."""

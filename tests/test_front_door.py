@@ -57,6 +57,12 @@ class Outcome:
         """notes.txt."""
         return (self.folder / "notes.txt").read_text()
 
+    def events(self) -> list[dict[str, Any]]:
+        """The lines of the journal."""
+        return [
+            json.loads(line) for line in (self.folder / "events.jsonl").read_text().splitlines()
+        ]
+
     def attempts(self) -> list[dict[str, Any]]:
         """Every attempt, in the order of their names."""
         return [
@@ -360,6 +366,31 @@ def test_bad_input_is_one_error_and_one_hint(
     assert [line.split(":")[0] for line in lines] == ["error", "hint"], done.stderr
     assert error in lines[0]
     assert hint in lines[1]
+
+
+def test_a_persons_rejection_is_the_coders_next_instruction(launch: Launch, project: Path) -> None:
+    """With --approve the launcher waits (3); a rejection reaches the coder, and is kept."""
+    first = change(RATE, "    learning_rate: float = 0.2", "too high")
+    second = change(RATE, "    learning_rate: float = 0.15", "as the person asked")
+    edits = [first, second, ("run_2/edit_1", DONE)]
+    outcome = launch(edits, "--approve=edits", "--max-runs=1")
+    assert outcome.code == 3, outcome.err
+
+    def go_on(step: str, *words: str) -> int:
+        door = [sys.executable, "-m", "ai_scientist", "decide", str(outcome.folder), step, *words]
+        subprocess.run(door, cwd=project, check=True, capture_output=True)
+        resume = [sys.executable, "launch_scientist.py", f"--resume={outcome.folder}"]
+        return subprocess.run(resume, cwd=project, capture_output=True, check=False).returncode
+
+    assert go_on("run_1/edit_1", "reject", "--comment=Try 0.15 first.") == 3
+    assert go_on("run_1/edit_2", "approve") == 0
+    source = (outcome.folder / "experiment.py").read_text()
+    assert "learning_rate: float = 0.15" in source
+    assert outcome.attempts()[0]["kind"] == "rejected"
+    assert "Try 0.15 first." in (outcome.folder / "calls.jsonl").read_text()
+    decided = [line for line in outcome.events() if line.get("key") == "run_1/edit_1/decision"]
+    assert decided[0]["result"]["comment"] == "Try 0.15 first."
+    assert decided[0]["result"]["user"]
 
 
 def test_a_kill_between_two_effects_costs_nothing(launch: Launch, project: Path) -> None:

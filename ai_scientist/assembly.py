@@ -1,0 +1,173 @@
+"""Putting together everything that works on one idea; the one place that names concrete classes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ai_scientist.approval import Approvals
+from ai_scientist.authorship import Author
+from ai_scientist.bench import make_bench
+from ai_scientist.coder import AiderCoder
+from ai_scientist.executors import LocalExecutor
+from ai_scientist.ideas import find_recording
+from ai_scientist.journal import FolderJournal
+from ai_scientist.laboratory import Bench, Laboratory
+from ai_scientist.model import ModelClient
+from ai_scientist.plots import Draughtsman
+from ai_scientist.prompts import Prompts
+from ai_scientist.protocols import Executor, Render
+from ai_scientist.recorded import RecordedServer, load_recording
+from ai_scientist.sandbox_choice import choose_sandbox
+from ai_scientist.scientist import Assignment, Repairer, Staff
+from ai_scientist.search_replace import warm_up
+from ai_scientist.settings import Keys
+from ai_scientist.workbench import FolderWorkbench
+from ai_scientist.writeup.literature import WebLiterature, choose_catalogs
+from ai_scientist.writeup.parts import Effort
+
+
+@contextmanager
+def assemble(
+    assignment: Assignment,
+    journal: FolderJournal,
+    keys: Keys,
+    report: Callable[[str], None],
+) -> Iterator[Staff]:
+    """Put together everything that works on one idea, checking each part as it is taken up.
+
+    The model comes first: a bad name, a missing key or an unreachable server costs no minute.
+    """
+    settings, places = assignment.settings, assignment.places
+    with open_model(assignment, journal, keys, report) as model:
+        model.ping()
+        render = Prompts(places.prompts)
+        warming = threading.Thread(target=warm_up, daemon=True)
+        warming.start()
+        sandbox = choose_sandbox(
+            allow_unsandboxed=settings.allow_unsandboxed, probe_folder=places.cache / "probe"
+        )
+        report(f"sandbox: {sandbox.tier}")
+        executor = LocalExecutor(sandbox)
+        bench = make_bench(
+            assignment.template,
+            settings.profile or "full",
+            executor=executor,
+            cache=places.cache,
+            report=report,
+            python=Path(settings.python) if settings.python else None,
+        )
+        yield staff_at(
+            bench,
+            assignment,
+            executor=executor,
+            journal=journal,
+            keys=keys,
+            model=model,
+            render=render,
+            report=report,
+        )
+        warming.join()
+
+
+def staff_at(
+    bench: Bench,
+    assignment: Assignment,
+    *,
+    executor: Executor,
+    journal: FolderJournal,
+    keys: Keys,
+    model: ModelClient,
+    render: Render,
+    report: Callable[[str], None],
+) -> Staff:
+    """Return everything that works at one bench on one idea."""
+    folder, settings = assignment.folder, assignment.settings
+    shared: dict[str, Any] = {"journal": journal, "report": report}
+    approvals = Approvals(folder, journal, settings.approve)
+    laboratory = Laboratory(
+        folder,
+        executor=executor,
+        bench=bench,
+        limits=settings.limits,
+        cache=assignment.places.cache,
+        **shared,
+    )
+    workbench = FolderWorkbench(
+        idea=assignment.idea,
+        laboratory=laboratory,
+        seeds_per_run=settings.seeds_per_run,
+        repair=Repairer(model, render, assignment.template.system),
+        cost_of=model.cost_of,
+        approvals=approvals,
+        **shared,
+    )
+    return Staff(
+        assignment=assignment,
+        model=model,
+        coder=AiderCoder(model, render),
+        laboratory=laboratory,
+        workbench=workbench,
+        draughtsman=Draughtsman(folder, executor=executor, journal=journal, bench=bench),
+        render=render,
+        author=author_at(bench, assignment, keys, executor, model=model, render=render, **shared),
+        approvals=approvals,
+        spent=lambda: asdict(model.spent),
+        **shared,
+    )
+
+
+def author_at(
+    bench: Bench, assignment: Assignment, keys: Keys, executor: Executor, **shared: Any
+) -> Author:
+    """Return the author of the paper.
+
+    Recorded replies hold one draft of each section and ask for no literature: nothing but the
+    package index is reached with them.
+    """
+    recorded = assignment.settings.model.startswith("recorded")
+    catalogs = choose_catalogs(
+        semantic_scholar_key=keys.semantic_scholar, openalex_key=keys.openalex
+    )
+    cache = assignment.places.cache / "literature"
+    return Author(
+        folder=assignment.folder,
+        executor=executor,
+        bench=bench,
+        literature=None if recorded else WebLiterature(catalogs=catalogs, cache=cache),
+        effort=Effort(drafts=1 if recorded else 2, search=not recorded),
+        **shared,
+    )
+
+
+@contextmanager
+def open_model(
+    assignment: Assignment,
+    journal: FolderJournal,
+    keys: Keys,
+    report: Callable[[str], None],
+) -> Iterator[ModelClient]:
+    """Open the model client, with the recorded server behind it when replies are replayed."""
+    settings = assignment.settings
+    with ExitStack() as stack:
+        base_url = settings.base_url
+        if settings.model.startswith("recorded"):
+            recording = find_recording(settings.model, assignment.idea, assignment.places.ideas)
+            server = RecordedServer(load_recording(recording))
+            base_url = stack.enter_context(server).url
+        given = {"openai": keys.openai, "anthropic": keys.anthropic}
+        yield stack.enter_context(
+            ModelClient(
+                settings.model,
+                journal=journal,
+                calls=assignment.folder.calls,
+                limits=settings.limits,
+                keys={name: key for name, key in given.items() if key},
+                base_url=base_url,
+                warn=report,
+            )
+        )
