@@ -20,7 +20,6 @@ from ai_scientist.writeup.parts import BY_NAME, Problem
 
 MARK = r"\textbf{[unsupported number]}"
 UNKNOWN = r"\textbf{[unknown number]}"
-COMPARED = re.compile(r"(?<=\\endcsname\{)((?:higher|lower) by .*)(?=\}%$)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +30,7 @@ class BoundNumbers:
 
     def definitions(self, texts: Sequence[str]) -> str:
         """Return latex/results.tex for the names that `texts` use."""
-        lines = definitions(texts, self.evidence).split("\n")
-        return "\n".join(COMPARED.sub(_with_than, line) for line in lines)
+        return definitions(texts, self.evidence)
 
     def problems(self, name: str, text: str) -> Sequence[Problem]:
         """Return the unknown names, unsupported literals and false comparisons of a section."""
@@ -63,11 +61,6 @@ class BoundNumbers:
         """Check a section as it will stand in the paper: below its heading."""
         head, tail = _frame(name)
         return check_prose(head + _without_files(text) + tail, self.evidence, kind="latex")
-
-
-def _with_than(match: re.Match[str]) -> str:
-    """Return `lower by 4.1% than`: a section names what it is against right after."""
-    return match[1] if re.search(r"\bthan\b", match[1]) else f"{match[1]} than"
 
 
 def _frame(name: str) -> tuple[str, str]:
