@@ -77,6 +77,10 @@ def launcher_options(options: argparse.Namespace, *, in_jobs: bool = False) -> l
         value: Any = getattr(options, name, None)
         if value is None or value is False:
             continue
+        if name == "model" and str(value).startswith("recorded:"):
+            value = f"recorded:{Path(str(value).partition(':')[2]).absolute()}"
+        if name == "template" and "/" in str(value):
+            value = Path(str(value)).absolute()
         flag = f"--{name.replace('_', '-')}"
         words += [flag] if value is True else [flag, str(value)]
     return words
