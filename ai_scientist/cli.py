@@ -200,6 +200,18 @@ def _add_keeping(command: Callable[..., Parser], argv: Sequence[str]) -> None:
         from ai_scientist.template_commands import add_template_arguments
 
         add_template_arguments(template)
+    export = command("export", "one zip for a colleague: code, data, PDF, capsules", runs_dir=False)
+    export.add_argument("run_dir", type=Path)
+    export.add_argument("--to", type=Path, metavar="FILE.zip", help="default: RUN_DIR.zip")
+    export.add_argument(
+        "--max-file-mb", type=at_least(0, float), default=100.0, help="larger files stay behind"
+    )
+    clean = command(
+        "clean", "what runs and caches take on disk; remove what is named, after asking"
+    )
+    clean.add_argument("names", nargs="*", metavar="NAME", help="as the report prints them")
+    clean.add_argument("--unused", action="store_true", help="all that nothing needs any more")
+    clean.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_looking(command: Callable[..., Parser]) -> None:
@@ -226,3 +238,8 @@ def _add_checking(command: Callable[..., Parser]) -> None:
     check.add_argument("paper", type=Path)
     check.add_argument("--runs", type=Path, required=True)
     check.add_argument("--json", action="store_true")
+    replay = command("replay", "run it again from its record: same, within noise or different")
+    replay.add_argument("run_dir", type=Path)
+    replay.add_argument("run_name", nargs="?", metavar="run_N")
+    replay.add_argument("--model", action="store_true", help="all of it, with the stored replies")
+    replay.add_argument("--allow-unsandboxed", action="store_true")

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from ai_scientist.environments import default_cache_root
+from ai_scientist.errors import InputError
 from ai_scientist.launch import PROJECT
 from ai_scientist.settings import Places
 
@@ -73,3 +74,56 @@ def template(options: argparse.Namespace) -> int:
     from ai_scientist.template_commands import template_command
 
     return template_command(options, places_for(options))
+
+
+def replay(options: argparse.Namespace) -> int:
+    """Make one run again from its record, or the whole loop from its stored replies."""
+    from ai_scientist.launch import reporter
+    from ai_scientist.replay import replay_model, replay_run
+
+    places, report = places_for(options), reporter()
+    if options.model:
+        return replay_model(options.run_dir, places=places, report=report)
+    if options.run_name is None:
+        raise InputError(
+            "no run was named", hint="for example run_1; or --model for the whole loop"
+        )
+    outcome = replay_run(
+        options.run_dir,
+        options.run_name,
+        places=places,
+        report=report,
+        allow_unsandboxed=options.allow_unsandboxed,
+    )
+    print("\n".join(outcome.lines()))
+    return outcome.code
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write one zip of a run folder for a colleague."""
+    from ai_scientist.bundle import export_bundle
+
+    folder = options.run_dir.resolve()
+    destination = options.to or folder.with_name(f"{folder.name}.zip")
+    packing = export_bundle(options.run_dir, destination, max_file_mb=options.max_file_mb)
+    for line in packing.left_out:
+        print(f"left out: {line}")
+    for line in packing.redacted:
+        print(f"redacted: {line}")
+    print(f"{destination}: {len(packing.files)} files")
+    return 0
+
+
+def clean(options: argparse.Namespace) -> int:
+    """Report what runs and caches take on disk, and remove what is named."""
+    from ai_scientist.disk_use import clean as clean_disk
+
+    places = places_for(options)
+    return clean_disk(
+        places.runs,
+        places.cache,
+        places.templates,
+        names=options.names,
+        unused=options.unused,
+        yes=options.yes,
+    )
