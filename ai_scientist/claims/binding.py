@@ -7,6 +7,7 @@ sentence does not name comes from its heading, or from the sentence before it.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ COMPARED_WITH = re.compile(
     r"\b(?:than|over|compared (?:to|with)|relative to|versus|vs\.?|against|of)\s+(?:that of\s+)?\Z",
     re.I,
 )
+GAP_BETWEEN = re.compile(r"\b(?:gap|difference|margin|distance|delta)\s+between\b", re.I)
 LIST_GAP = re.compile(r"[\s,;/&()%]*(?:and|or|to|versus|vs\.?|respectively)?[\s,;/&()%]*\Z", re.I)
 
 
@@ -151,6 +153,8 @@ def is_change(text: str, numeral: Numeral) -> bool:
     if numeral.factor or numeral.signed:
         return True
     before, behind = text[max(0, numeral.start - 40) : numeral.start], text[numeral.end :]
+    if GAP_BETWEEN.search(text[: numeral.start]) and re.search(r"\b(?:is|was|of)\s*\Z", before):
+        return True
     return bool(CHANGE_BEFORE.search(before) or CHANGE_BEHIND.match(behind))
 
 
@@ -167,14 +171,22 @@ def _lists(scene: Scene) -> tuple[dict[int, RunMention], dict[int, MetricMention
     metrics = [m for m in scene.metrics if m.end <= start]
     behind = [m for m in scene.runs if m.start >= scene.numerals[series[-1]].end]
     paired_runs: dict[int, RunMention] = {}
-    if len(runs) == len(series):
+    opened = bool(runs) and re.fullmatch(r"\s*\(\s*", scene.text[runs[-1].end : start])
+    if len(runs) == len(series) and (_listed(scene.text, runs) or opened):
         paired_runs = dict(zip(series, runs, strict=True))
-    elif not runs and len(behind) == len(series):
+    elif not runs and len(behind) == len(series) and _listed(scene.text, behind):
         paired_runs = dict(zip(series, behind, strict=True))
     paired_metrics: dict[int, MetricMention] = {}
     if len(metrics) == len(series) and len({m.paths for m in metrics}) == len(metrics):
         paired_metrics = dict(zip(series, metrics, strict=True))
     return paired_runs, paired_metrics
+
+
+def _listed(text: str, mentions: Sequence[RunMention]) -> bool:
+    """Say whether mentions stand in one list, with `and` before the last."""
+    gaps = [text[a.end : b.start] for a, b in itertools.pairwise(mentions)]
+    joined = any(re.search(r"\b(?:and|or|to)\b|&|[-–]", gap) for gap in gaps)
+    return joined and all(LIST_GAP.match(gap) or gap.strip() in "-–" for gap in gaps)
 
 
 def _series(scene: Scene, values: list[int]) -> list[int]:
@@ -213,14 +225,28 @@ def _run_of(scene: Scene, index: int, numeral: Numeral) -> tuple[RunMention | No
     before = [m for m in scene.runs if m.end <= numeral.start]
     if before and RUN_TIGHT_BEFORE.match(scene.text[before[-1].end : numeral.start]):
         return before[-1], True
-    if behind:
-        gap = scene.text[numeral.end : behind[0].start]
-        gap = re.sub(r"^\s*(?:±|\+/-)\s*[\d.,]+", "", gap)
-        owns_next = re.match(r"\s*(?:[:=]|\d|of\s+\d)", scene.text[behind[0].end :])
-        if RUN_BEHIND.match(gap) and gap.strip() and not owns_next:
-            return behind[0], True
+    close = _tight_behind(scene, numeral)
+    if close is not None:
+        return close, True
     if before:
         return before[-1], False
+    claimed = {
+        m.start
+        for other in scene.numerals
+        if other is not numeral and (m := _tight_behind(scene, other)) is not None
+    }
+    behind = [m for m in behind if m.start not in claimed] or behind
     if not behind or scene.here or COMPARED_WITH.search(scene.text[: behind[0].start]):
         return None, False
     return behind[0], False
+
+
+def _tight_behind(scene: Scene, numeral: Numeral) -> RunMention | None:
+    """Return the run named right behind a number: `0.41 for run 2`, `0.41 (run 2)`."""
+    behind = next((m for m in scene.runs if m.start >= numeral.end), None)
+    if behind is None:
+        return None
+    gap = scene.text[numeral.end : behind.start]
+    gap = re.sub(r"^\s*(?:±|\+/-)\s*[\d.,]+", "", gap)
+    owns_next = re.match(r"\s*(?:[:=]|\d|of\s+\d)", scene.text[behind.end :])
+    return behind if RUN_BEHIND.match(gap) and gap.strip() and not owns_next else None

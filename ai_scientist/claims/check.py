@@ -25,6 +25,7 @@ from ai_scientist.claims.exempt import (
     inequality,
     is_counted,
     is_general_setting,
+    is_goal,
     is_no_number,
     is_symbol,
     is_target,
@@ -180,6 +181,10 @@ class _Checker:
         if counted and not (change and numeral.factor):
             where = known_setting(numeral, self.vocabulary)
             return Ruling(verdict="configuration", evidence=where) if where else None
+        if is_goal(text, numeral):
+            where = known_setting(numeral, self.vocabulary)
+            verdict: Verdict = "configuration" if where else "ambiguous"
+            return Ruling(verdict=verdict, evidence=where or "a goal that nothing stored states")
         if bound := inequality(text, numeral):
             return None if is_target(text, numeral) else self._inequality(numeral, binding, bound)
         named = bool(scene.metrics) or bool(scene.runs)

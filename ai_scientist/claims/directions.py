@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ai_scientist.claims.binding import Binding, Scene
 from ai_scientist.claims.evidence import Evidence
+from ai_scientist.claims.exempt import is_counted
 from ai_scientist.claims.vocabulary import MetricMention, RunMention
 from ai_scientist.tables import format_number
 
@@ -200,7 +201,10 @@ def _by_values(
     values = [
         (i, n)
         for i, n in enumerate(scene.numerals)
-        if not n.spread and not n.percent and not is_change(scene.text, n)
+        if not n.spread
+        and not n.percent
+        and not is_change(scene.text, n)
+        and not is_counted(scene.text, n)
     ]
     left = [(i, n) for i, n in values if clause[0] <= n.start < where[0]]
     right = [(i, n) for i, n in values if where[1] <= n.start < clause[1]]

@@ -65,6 +65,9 @@ TARGET = re.compile(
     r"fail\w*|predict\w*|hypothes\w+)\b|n['’]t\b",
     re.I,
 )
+GOAL = re.compile(
+    r"\b(?:target|goal|aim|criterion|threshold)\s*(?:value\s*)?(?:of|is|was|:|=)?\s*\Z", re.I
+)
 RESULT_WORDS = re.compile(
     r"\b(?:improv|achiev|increas|decreas|reduc|obtain|reach|attain|outperform|lower|higher|better|"
     r"worse|accurac|score|loss|error|correlat|ablat|variance|divergence|gain|drop|gave|yield|"
@@ -151,6 +154,11 @@ def is_general_setting(text: str, numeral: Numeral) -> bool:
 def is_target(text: str, numeral: Numeral) -> bool:
     """Say whether a bound is one that was aimed at or missed, not one that is claimed."""
     return bool(TARGET.search(text[max(0, numeral.start - 80) : numeral.start]))
+
+
+def is_goal(text: str, numeral: Numeral) -> bool:
+    """Say whether a number is itself what was aimed at: `the target of 0.05`."""
+    return bool(GOAL.search(text[max(0, numeral.start - 40) : numeral.start]))
 
 
 def inequality(text: str, numeral: Numeral) -> int:

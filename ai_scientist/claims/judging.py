@@ -14,6 +14,12 @@ from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.numerals import Numeral
 
 Verdict = Literal["supported", "derived", "configuration", "unsupported", "ambiguous"]
+REFERENCE = re.compile(
+    r"\b(?:than|over|against|from|vs\.?|versus|compared (?:to|with)|relative to)\s+"
+    r"(?:that of\s+|those of\s+|in\s+|the\s+)*\Z",
+    re.I,
+)
+POINTS = re.compile(r"\s*(?:percentage\s+)?points?\b|\s*pp\b|absolute", re.I)
 MAX_PAIRS = 60
 COMPARING = re.compile(
     r"\b(?:previous\w*|earlier|before|prior|compared|than|from|versus|vs|until|other|both)\b|→",
@@ -170,7 +176,8 @@ class Judge:
                 base = self.evidence.runs[b].metrics.get(path)
                 if value is None or base is None or value == base:
                     continue
-                for how, number in derivations(value, base, numeral):
+                behind = scene.text[numeral.end : numeral.end + 24]
+                for how, number in derivations(value, base, numeral, behind):
                     if _shows(
                         numeral, number, sign=numeral.signed and self.signs, exact_scale=True
                     ):
@@ -197,12 +204,25 @@ class Judge:
         if not any(run != "run_0" for run in runs) and "run_0" in self.evidence.runs:
             yield from ((run, "run_0") for run in self.evidence.numbered if run != "run_0")
             return
+        named = [r for r in runs if r in scene.named_runs or r == "run_0" or r in scene.here]
+        reference = self._reference(scene)
+        if len(named) == 2 and reference in named:
+            yield next(run for run in named if run != reference), reference
+            return
         count = 0
         for a in runs:
             for b in runs:
                 if a not in (b, "run_0") and count < MAX_PAIRS:
                     count += 1
                     yield a, b
+
+    def _reference(self, scene: Scene) -> str:
+        """Return the run that a sentence compares with; empty when it does not say."""
+        for mention in scene.runs:
+            before = scene.text[: mention.start]
+            if len(mention.runs) == 1 and REFERENCE.search(before):
+                return mention.runs[0]
+        return "run_0" if "run_0" in (*scene.named_runs, *scene.here) or not scene.runs else ""
 
     # --- words -----------------------------------------------------------------------------------
 
@@ -234,23 +254,30 @@ class Judge:
         )
 
 
-def derivations(value: float, base: float, numeral: Numeral) -> Iterator[tuple[str, float]]:
-    """Yield the differences and ratios that a numeral of this form may show."""
+def derivations(
+    value: float, base: float, numeral: Numeral, behind: str = ""
+) -> Iterator[tuple[str, float]]:
+    """Yield the differences and ratios that a numeral and the words behind it may show."""
+    fractions = abs(value) <= 1.0 and abs(base) <= 1.0
     if numeral.percent:
+        if re.match(r"\s*(?:of\b|as\s)", behind):
+            if base:
+                yield "percentage", value / base * 100
+            return
         if base:
             yield "relative change", (value - base) / abs(base) * 100
-            yield "percentage", value / base * 100
-        if abs(value) <= 1.5 and abs(base) <= 1.5:
+        if fractions and POINTS.search(numeral.text + behind):
             yield "difference in points", (value - base) * 100
-        yield "difference", value - base
     elif numeral.factor:
         if base and value:
             yield "ratio", value / base
             yield "inverse ratio", base / value
     else:
         yield "difference", value - base
-        if base:
+        if base and re.match(r"\s*(?:times|of\b|x\b)", behind):
             yield "ratio", value / base
+        if fractions and POINTS.match(behind):
+            yield "difference in points", (value - base) * 100
 
 
 def _shows(numeral: Numeral, value: float, *, sign: bool = True, exact_scale: bool = False) -> bool:
