@@ -90,7 +90,7 @@ def make_hostile(root: Path) -> Path:
     (folder / "drawn.svg").write_text(
         '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(5)</script></svg>'
     )
-    (folder / "outside.txt").symlink_to("/etc/passwd")
+    (folder / "outside.dat").symlink_to("/etc/passwd")
     (folder / "run_3" / "loop").symlink_to(folder)
     os.mkfifo(folder / "pipe.txt")
     with (folder / "run_1" / "stdout.log").open("w") as file:
@@ -171,7 +171,7 @@ def test_hostile_text_is_shown_as_text(site: httpx.Client, runs: Path) -> None:
         "file/..%2f..%2f..%2fetc%2fpasswd",
         "file/%2e%2e/%2e%2e/etc/passwd",
         "file//etc/passwd",
-        "file/outside.txt",
+        "file/outside.dat",
         "file/.git/config",
         "file/.git%2fconfig",
         "file/run_3/loop/../../x",
@@ -402,6 +402,8 @@ def test_damaged_folders_still_open(tmp_path: Path) -> None:
     (folder / "run_3" / "run.json").write_text("{}")
     (folder / "calls.jsonl").write_text('{"purpose": "plan"}\ngarbage\n[1]\n{"cost_usd": "x"}\n')
     (folder / "inbox" / "x.json").write_text("[]")
+    (folder / "idea.json").unlink()
+    os.mkfifo(folder / "idea.json")
     with served(tmp_path) as address, httpx.Client(base_url=address) as client:
         base = f"/idea/{folder.name}"
         for page in ("", "/claims", "/science", "/calls", "/call/1", "/files", "/run/run_1"):
@@ -409,6 +411,25 @@ def test_damaged_folders_still_open(tmp_path: Path) -> None:
         assert "the journal is damaged here" in client.get(base).text
         assert client.get("/").status_code == 200
         assert client.get("/many").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "run_1/final_info.json", "latex", "calls.jsonl"])
+def test_a_folder_with_links_out_of_it_is_not_opened(tmp_path: Path, name: str) -> None:
+    """A link in place of a file of the study shows nothing of what it names."""
+    folder = make_idea(tmp_path / "runs", git=False, runs=1)
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "template.tex").write_text("a secret")
+    if (folder / name).is_dir():
+        shutil.rmtree(folder / name)
+        (folder / name).symlink_to(secret)
+    else:
+        (folder / name).unlink()
+        (folder / name).symlink_to(secret / "template.tex")
+    with pytest.raises(InputError, match=f"its {name} is a link"):
+        review.text(folder)
+    with pytest.raises(InputError, match="is a link"):
+        review.export(folder, tmp_path / "x.html")
 
 
 def test_a_single_run_folder_can_be_served(tmp_path: Path) -> None:

@@ -15,13 +15,14 @@ from ai_scientist.review.decisions import about_step, login_name, write_decision
 from ai_scientist.review.evidence import commit_page, evidence_page
 from ai_scientist.review.files import PICTURES, Shelf, open_shelf, read_text, read_window
 from ai_scientist.review.links import ServedLinks
+from ai_scientist.review.overview import matches, sort_summaries
 from ai_scientist.review.pages import compare_page, idea_page, many_page, pick_run, run_page
 from ai_scientist.review.render import STATIC, page
 from ai_scientist.review.safety import FILE_POLICY, Guard, install
 from ai_scientist.review.science import frontier, read_latents
 from ai_scientist.review.statements import claims_page
 from ai_scientist.review.story import Stories, Story, list_files, read_call
-from ai_scientist.review.summaries import Summaries, matches, sort_summaries
+from ai_scientist.review.summaries import Summaries
 
 ROWS_PER_PAGE = 100
 MANY_IDEAS = 24

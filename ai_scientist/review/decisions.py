@@ -21,6 +21,7 @@ from typing import Literal, get_args
 from ai_scientist.errors import InputError
 from ai_scientist.journal import write_json
 from ai_scientist.records import Json
+from ai_scientist.review.files import open_plain
 
 Verdict = Literal["approve", "reject", "cancel", "comment"]
 About = Literal["edit", "run", "claim", "writeup", "line"]
@@ -126,10 +127,11 @@ def read_decisions(folder: Path, journal: list[Json]) -> list[Decision]:
     inbox = folder / "inbox"
     paths = [] if inbox.is_symlink() else sorted(inbox.glob("*.json"))
     for path in paths:
-        if path.is_symlink() or path.name.startswith("."):
+        if path.name.startswith("."):
             continue
         try:
-            stored = json.loads(path.read_bytes()[: 4 * MAX_COMMENT_CHARACTERS])
+            with open_plain(path) as file:
+                stored = json.loads(file.read(8 * MAX_COMMENT_CHARACTERS))
         except (OSError, ValueError):
             continue
         if not isinstance(stored, dict):

@@ -12,9 +12,11 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from ai_scientist.errors import InputError
 
@@ -29,6 +31,9 @@ PICTURES = {
 MAX_TEXT_BYTES = 400_000
 MAX_LINE_CHARACTERS = 2_000
 WINDOW_LINES = 300
+PART_OF_STUDY = re.compile(
+    r"run_\d+(\.py)?|attempts|inbox|latex|[\w.-]+\.(json|jsonl|txt|py|toml|pdf|tex)"
+)
 MARKS = ("idea.json", "run_0", "run_1", "notes.txt", "report.json", "events.jsonl")
 
 
@@ -84,6 +89,32 @@ def missing(name: str) -> InputError:
     return InputError(
         f"there is no `{name[:200]}` here", hint="open it from the list of ideas or of files"
     )
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a regular file for reading; OSError for a link, a pipe or anything else."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is no plain file")
+    return os.fdopen(descriptor, "rb")
+
+
+def stray_link(folder: Path) -> str | None:
+    """Return a link among the files that make up a study which leads out of the folder, if any.
+
+    Whoever reads the study follows links; a folder from a stranger could show what is not in it.
+    """
+    root = folder.resolve()
+    stack = [path for path in folder.iterdir() if PART_OF_STUDY.fullmatch(path.name)]
+    while stack:
+        path = stack.pop()
+        if path.is_symlink():
+            if not path.resolve().is_relative_to(root):
+                return path.relative_to(folder).as_posix()
+        elif path.is_dir():
+            stack += path.iterdir()
+    return None
 
 
 def open_shelf(path: Path) -> Shelf:

@@ -32,7 +32,7 @@ class MetricRow:
     delta: str = ""
     share: float | None = None
     good: bool | None = None
-    """Whether it moved the way the template wants; None when it wants nothing or did not move."""
+    """Whether it moved as the template wants; None where it wants nothing, or within noise."""
     noise: str = ""
     known: bool = False
     """The template describes it."""
@@ -78,13 +78,14 @@ def metric_row(
     if base is None or path not in base.results.metrics:
         return row
     old = base.results.metrics[path]
-    good = None
-    if value != old and spec.direction != "none":
-        good = (value > old) == (spec.direction == "increase")
     tried = sum(path in one.results.metrics for one in study.runs.values()) - 1
     against_baseline = base.name == "run_0" and run.name in study.runs
     n_tried = max(1, tried) if against_baseline else 1
     comparison = compare(base.results, run.results, path, spec=spec, n_tried=n_tried)
+    good = None
+    if comparison.verdict in ("higher", "lower") and comparison.noise_known:
+        wanted = {"increase": "higher", "decrease": "lower"}.get(spec.direction)
+        good = comparison.verdict == wanted if wanted else None
     return MetricRow(
         **{
             **vars(row),

@@ -19,6 +19,7 @@ from ai_scientist.review.links import Links, ServedLinks
 from ai_scientist.review.measures import (
     MetricRow,
     compared_with,
+    len_seeds,
     metric_row,
     metric_rows,
     primary_path,
@@ -53,6 +54,7 @@ class RunCard:
     more: int
     added: int
     removed: int
+    seeds: int
     configuration: tuple[ConfigRow, ...]
 
 
@@ -71,6 +73,7 @@ def run_card(story: Story, run: Run) -> RunCard:
         more=max(0, every - SHORT_ROWS),
         added=added,
         removed=removed,
+        seeds=len_seeds(run),
         configuration=tuple(config_rows(run)),
     )
 

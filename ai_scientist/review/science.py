@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from ai_scientist.records import Json, Results, Run, Study
 from ai_scientist.review.charts import Point, Series, bars, plot
+from ai_scientist.review.files import open_plain
 from ai_scientist.review.links import Links
 from ai_scientist.review.measures import FVU, L0, primary_path, spec_of
 from ai_scientist.review.story import step_order
@@ -202,7 +203,7 @@ def read_curves(run: Path) -> Curves:
 def read_lines(path: Path) -> Iterable[Json]:
     """Yield the JSON objects of a JSON-lines file, up to a size."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             data = file.read(CURVE_BYTES)
     except OSError:
         return

@@ -41,6 +41,11 @@ class Statement:
     findings: tuple[Finding, ...] = ()
     level: int = 0
 
+    @property
+    def linked(self) -> bool:
+        """Whether it holds a number with a verdict."""
+        return bool(self.findings) or 'class="num ' in self.html
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -158,8 +163,8 @@ def fact_marks(text: str, run: str, story: Story, links: Links) -> list[Mark]:
     path = found[1]
     marks = []
     for place, number in enumerate(NUMBER.finditer(text, found.end())):
-        if text.startswith("run", number.start() - 4):
-            continue
+        if place and "." not in number[0]:
+            continue  # a number of seeds, or of a run
         marks.append(
             Mark(
                 start=number.start(),

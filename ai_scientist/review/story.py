@@ -7,6 +7,7 @@ Reading never changes the folder, and what cannot be read is said instead of rai
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections import defaultdict
@@ -20,7 +21,7 @@ from ai_scientist.errors import InputError
 from ai_scientist.journal import read_events
 from ai_scientist.records import Attempt, Finding, Json, Run, Study
 from ai_scientist.review.decisions import Decision, read_decisions
-from ai_scientist.review.files import PICTURES, Shelf, read_text
+from ai_scientist.review.files import PICTURES, Shelf, open_plain, read_text, stray_link
 from ai_scientist.review.summaries import (
     WATCHED,
     Summaries,
@@ -33,6 +34,7 @@ from ai_scientist.review.summaries import (
 if TYPE_CHECKING:
     from ai_scientist.claims import Report
 
+INPUT = re.compile(r"\\(?:input|include)\s*\{([^{}]{1,200})\}")
 MAX_CALL_LINES = 5_000
 WATCHED_HERE = (*WATCHED, "notes.txt", "latex", "attempts", "experiment.py", "plot.py")
 
@@ -158,6 +160,12 @@ class Stories:
         kept = self._kept.get(name)
         if kept and kept[0] == signature:
             return kept[1]
+        stray = stray_link(folder)
+        if stray:
+            raise InputError(
+                f"{name} is not opened: its {stray} is a link that leads out of the folder",
+                hint="replace the link by the file it names, or remove it",
+            )
         story = read_story(folder, self._summaries.one(name))
         self._kept[name] = (signature, story)
         while len(self._kept) > self._keep:
@@ -227,7 +235,7 @@ def index_calls(path: Path) -> list[Call]:
     """Return every call of calls.jsonl without its texts; damaged lines are passed over."""
     calls: list[Call] = []
     try:
-        file = path.open("rb")
+        file = open_plain(path)
     except OSError:
         return []
     with file:
@@ -266,7 +274,7 @@ def call_from(stored: Json, place: int, offset: int, length: int) -> Call:
 def read_call(folder: Path, call: Call) -> tuple[list[tuple[str, str]], str]:
     """Return one call's messages as (role, text), and its reply."""
     try:
-        with (folder / "calls.jsonl").open("rb") as file:
+        with open_plain(folder / "calls.jsonl") as file:
             file.seek(call.offset)
             stored = json.loads(file.read(call.length))
     except (OSError, ValueError):
@@ -323,19 +331,27 @@ def find_pictures(folder: Path, most: int = 60) -> list[str]:
 
 def find_papers(folder: Path) -> list[str]:
     """Return the TeX sources of the paper, the main one first."""
-    found = sorted(path.relative_to(folder).as_posix() for path in folder.glob("latex/*.tex"))
+    found = [path.relative_to(folder).as_posix() for path in folder.glob("latex/**/*.tex")]
     first = ("latex/template.tex", "latex/paper.tex", "latex/main.tex")
-    return sorted(found, key=lambda name: (name not in first, name))[:20]
+    inputs = {name: place for place, name in enumerate(named_inputs(folder, first))}
+    return sorted(found, key=lambda name: (name not in first, inputs.get(name, 999), name))[:40]
+
+
+def named_inputs(folder: Path, papers: Sequence[str]) -> list[str]:
+    r"""Return the files that the paper reads with \input, in its order."""
+    text = "".join(read_inside(folder, name) for name in papers)
+    return [f"latex/{name.strip().removesuffix('.tex')}.tex" for name in INPUT.findall(text)]
 
 
 def find_pdf(folder: Path, report: Json) -> str:
     """Return the paper's PDF, relative to the folder, or an empty text."""
     paper = report.get("paper")
     named = str(paper.get("pdf") or "") if isinstance(paper, dict) else ""
-    if named and (folder / named).is_file():
-        return named
-    found = sorted(path.name for path in folder.glob("*.pdf"))
-    return found[0] if found else ""
+    for name in [named, *sorted(path.name for path in folder.glob("*.pdf"))]:
+        with contextlib.suppress(InputError):
+            Shelf(folder.parent).file(folder, name)
+            return name
+    return ""
 
 
 def list_files(folder: Path, most: int = 800) -> list[tuple[str, int]]:

@@ -10,17 +10,22 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ai_scientist.records import Json
-from ai_scientist.review.files import Shelf
+from ai_scientist.review.files import Shelf, open_plain
+from ai_scientist.tables import format_percent
 
 STAMP = re.compile(r"(\d{8}T\d{6}Z)_|(\d{8}_\d{6})_")
-PERCENT = re.compile(r"(\d[\d,]*\.?\d*)%")
+REASON = re.compile(
+    r"\S+ (-?\d[\d.,]*(?:e-?\d+)?), \S+ (-?\d[\d.,]*(?:e-?\d+)?): "
+    r"difference ([^(]{1,60}?) \(([^)]{1,160})\)"
+)
+"""How hypotheses.judge words what it compared."""
 TAIL_BYTES = 65_536
 COST = re.compile(rb'(?<!\\)"cost_usd": ?([0-9.eE+-]+)')
 VERDICT_ORDER = ("refuted", "undecided within noise", "not testable", "confirmed")
@@ -194,7 +199,8 @@ def is_held(folder: Path) -> bool:
     import socket
 
     try:
-        host, process = (folder / ".holder").read_text().split()
+        with open_plain(folder / ".holder") as file:
+            host, process = file.read(200).decode().split()
         if host != socket.gethostname():
             return True
         os.kill(int(process), 0)
@@ -208,7 +214,7 @@ def is_held(folder: Path) -> bool:
 def last_step(folder: Path) -> str:
     """Return the key of the newest finished effect, from the journal's tail."""
     try:
-        with (folder / "events.jsonl").open("rb") as file:
+        with open_plain(folder / "events.jsonl") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - TAIL_BYTES))
             lines = file.read().splitlines()
@@ -291,25 +297,28 @@ def best_of_verdicts(report: Json) -> Best | None:
     """Return the run that decided the first hypothesis, with the reason our code gave."""
     for one in verdicts_in(report):
         hypothesis = one.get("hypothesis")
-        if isinstance(hypothesis, dict) and one.get("run"):
-            text, _, noise = str(one.get("reason", "")).partition(", ")
-            share = PERCENT.search(text)
-            sign = -1 if "lower" in text else 1
-            return Best(
-                run=str(one["run"]),
-                metric=str(hypothesis.get("metric", "")),
-                text=text[:120],
-                share=sign * float(share[1].replace(",", "")) / 100 if share else None,
-                good={"confirmed": True, "refuted": False}.get(str(one.get("verdict"))),
-                noise=noise[:160],
-            )
+        found = REASON.match(str(one.get("reason", "")))
+        if not isinstance(hypothesis, dict) or not one.get("run") or not found:
+            continue
+        new, old = (float(value.replace(",", "")) for value in (found[1], found[2]))
+        share = (new - old) / abs(old) if old else None
+        sign = "+" if new > old else "−" if new < old else ""
+        return Best(
+            run=str(one["run"]),
+            metric=str(hypothesis.get("metric", "")),
+            text=found[3] if share is None else sign + format_percent(abs(share)),
+            share=share,
+            good={"confirmed": True, "refuted": False}.get(str(one.get("verdict"))),
+            noise=f"{found[3]}, {found[4].partition(',')[0]}",
+        )
     return None
 
 
 def sum_costs(path: Path) -> float | None:
     """Return the sum of the known costs in calls.jsonl; None when there is no call."""
     try:
-        data = path.read_bytes()
+        with open_plain(path) as file:
+            data = file.read()
     except OSError:
         return None
     total = 0.0
@@ -324,8 +333,8 @@ def sum_costs(path: Path) -> float | None:
 def first_title(folder: Path) -> str:
     """Return the title line of notes.txt, AI-Scientist's place for it."""
     try:
-        with (folder / "notes.txt").open(encoding="utf-8", errors="replace") as file:
-            line = file.readline(500)
+        with open_plain(folder / "notes.txt") as file:
+            line = file.readline(500).decode(errors="replace")
     except OSError:
         return ""
     return line.removeprefix("# Title:").strip() if line.startswith("# Title:") else ""
@@ -354,7 +363,7 @@ def changed_at(folder: Path) -> float:
 def read_object(path: Path) -> Json:
     """Return the JSON object in a small file, or an empty one."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             content = json.loads(file.read(4_000_000))
     except (OSError, ValueError, RecursionError):
         return {}
@@ -366,32 +375,3 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) < float("inf") else None
-
-
-def sort_summaries(rows: list[Summary], key: str, descending: bool) -> list[Summary]:
-    """Return the rows by one column; those without a value stand last either way."""
-    columns: Mapping[str, Any] = {
-        "state": lambda row: row.state,
-        "idea": lambda row: row.title.lower(),
-        "verdict": lambda row: row.verdict or None,
-        "delta": lambda row: row.best.share if row.best else None,
-        "runs": lambda row: row.valid,
-        "findings": lambda row: row.findings,
-        "cost": lambda row: row.cost_usd,
-        "gpu": lambda row: row.gpu_hours,
-        "age": lambda row: row.age_s,
-    }
-    value = columns.get(key, columns["age"])
-    with_value = [row for row in rows if value(row) is not None]
-    without = [row for row in rows if value(row) is None]
-    return sorted(with_value, key=value, reverse=descending) + without
-
-
-def matches(row: Summary, words: str, state: str, verdict: str) -> bool:
-    """Tell whether a row fits the filter above the list."""
-    text = f"{row.name} {row.title} {row.idea} {row.reason}".lower()
-    return (
-        all(word in text for word in words.lower().split())
-        and (not state or row.state == state)
-        and (not verdict or verdict in row.verdicts)
-    )
