@@ -28,7 +28,7 @@ GROUPS = (
     "statistics gates hypotheses notes claims audit study plots approval mechanism",
     "progress loop writeup workbench confirmation authorship",
     "scientist queue bench scratch template_check template_new template_commands bundle disk_use",
-    "assembly launch commands cli doctor review __main__",
+    "assembly launch commands cli doctor replay review __main__",
 )
 LEVEL = {name: level for level, group in enumerate(GROUPS) for name in group.split()}
 
