@@ -207,7 +207,7 @@ def _add_keeping(command: Callable[..., Parser], argv: Sequence[str]) -> None:
         "--max-file-mb", type=at_least(0, float), default=100.0, help="larger files stay behind"
     )
     clean = command(
-        "clean", "what runs and caches take on disk; remove what is named, after asking"
+        "clean", "what runs and caches take on disk; removes what is named, asking first"
     )
     clean.add_argument("names", nargs="*", metavar="NAME", help="as the report prints them")
     clean.add_argument("--unused", action="store_true", help="all that nothing needs any more")

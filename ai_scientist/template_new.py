@@ -107,6 +107,7 @@ def measure_template_baseline(
             laboratory=scratch.laboratory,
             seeds_per_run=seeds,
             repair=lambda step, prose, problems: prose,
+            examine=lambda step, run, title, code: "[]",
             cost_of=lambda step: None,
             report=report,
         )
