@@ -23,7 +23,7 @@ from ai_scientist.prompts import Prompts
 from ai_scientist.protocols import Executor, Render
 from ai_scientist.recorded import RecordedServer, load_recording
 from ai_scientist.sandbox_choice import choose_sandbox
-from ai_scientist.scientist import Assignment, Repairer, Staff
+from ai_scientist.scientist import Assignment, Correspondent, Staff
 from ai_scientist.search_replace import warm_up
 from ai_scientist.settings import Keys
 from ai_scientist.workbench import FolderWorkbench
@@ -88,6 +88,7 @@ def staff_at(
     """Return everything that works at one bench on one idea."""
     folder, settings = assignment.folder, assignment.settings
     shared: dict[str, Any] = {"journal": journal, "report": report}
+    correspondent = Correspondent(model, render, assignment.template.system, assignment.idea)
     approvals = Approvals(folder, journal, settings.approve)
     laboratory = Laboratory(
         folder,
@@ -101,7 +102,8 @@ def staff_at(
         idea=assignment.idea,
         laboratory=laboratory,
         seeds_per_run=settings.seeds_per_run,
-        repair=Repairer(model, render, assignment.template.system),
+        repair=correspondent.repair,
+        examine=correspondent.examine,
         cost_of=model.cost_of,
         approvals=approvals,
         **shared,
@@ -139,7 +141,7 @@ def author_at(
         executor=executor,
         bench=bench,
         literature=None if recorded else WebLiterature(catalogs=catalogs, cache=cache),
-        effort=Effort(drafts=1 if recorded else 2, search=not recorded),
+        effort=Effort(drafts=1, repairs=0, search=False) if recorded else Effort(),
         **shared,
     )
 

@@ -9,54 +9,18 @@ The whole is one effect, with each model call inside it an effect of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
-from ai_scientist.claims import (
-    Evidence,
-    check_prose,
-    definitions,
-    expand_latex,
-    mark_unsupported,
-)
+from ai_scientist.claims import Evidence
 from ai_scientist.laboratory import Bench, run_environment
 from ai_scientist.protocols import Executor, Journal, Literature, Model, Render
-from ai_scientist.records import Finding, Json, Profile, Study
+from ai_scientist.records import Json, Profile, Study
 from ai_scientist.workspace import RunFolder
 from ai_scientist.writeup.figures import ConfinedDraw
 from ai_scientist.writeup.latex import LatexCompiler, missing_tools
+from ai_scientist.writeup.numbers import BoundNumbers
 from ai_scientist.writeup.paper import write_paper
-from ai_scientist.writeup.parts import Effort, PaperFolder, PaperOutcome, Problem
-
-MARK = r"\textbf{[unsupported number]}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BoundNumbers:
-    """Implements writeup.parts.Numbers by the claims of one study."""
-
-    evidence: Evidence
-
-    def definitions(self, texts: Sequence[str]) -> str:
-        """Return latex/results.tex for the names that `texts` use."""
-        return definitions(texts, self.evidence)
-
-    def problems(self, name: str, text: str) -> Sequence[Problem]:
-        """Return unknown names, typed numbers that do not hold, and false comparisons."""
-        expansion = expand_latex(text, self.evidence)
-        unknown = [Problem(kind="unknown_name", detail=one) for one in expansion.problems]
-        checked = check_prose(text, self.evidence, kind="latex", file=f"{name}.tex")
-        return [*unknown, *(Problem(kind=one.kind, detail=one.detail) for one in checked.findings)]
-
-    def mark(self, name: str, text: str) -> tuple[str, Sequence[Finding]]:
-        """Replace what still does not hold by a visible mark, and list it."""
-        expansion = expand_latex(text, self.evidence)
-        where = f"latex/sections/{name}.tex"
-        unknown = [
-            Finding(kind="unknown_run", detail=one, where=where) for one in expansion.problems
-        ]
-        checked = check_prose(text, self.evidence, kind="latex", file=f"{name}.tex")
-        marked = "\n".join(mark_unsupported(text, checked, mark=MARK))
-        return marked, [*unknown, *(replace(one, where=where) for one in checked.findings)]
+from ai_scientist.writeup.parts import Effort, PaperFolder, PaperOutcome
 
 
 @dataclass(frozen=True, kw_only=True)

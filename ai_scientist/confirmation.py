@@ -60,7 +60,7 @@ class Confirmation:
             return run
         specs = self._laboratory.bench.template.metrics
         lines = [f"## Control arms of {run.name}", *arm_lines(results, specs)]
-        self._workbench.add_facts(f"{run.name}/arms", "\n".join(lines))
+        self._workbench.notebook.add_facts(f"{run.name}/arms", "\n".join(lines))
         tried = replace(run, arms=results)
         self._workbench.runs[run.name] = tried
         return tried

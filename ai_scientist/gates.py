@@ -38,6 +38,7 @@ class Gates:
         self._laboratory = laboratory
         self._journal = journal
         self._rehearsed: dict[str, list[Observation]] = {}
+        self._lines_ran: dict[str, list[int]] = {}
 
     def judge(
         self, step: str, old: Code, new: Code, *, smoke_invariant: str | None = None
@@ -60,6 +61,7 @@ class Gates:
                 "repairable": gate_report.repairable,
                 "log_tail": gate_report.log_tail,
                 "rehearsed": rehearsed,
+                "lines_ran": self._lines_ran.get(code_sha256(new)),
             }
 
         stored = self._journal.effect(f"{step}/gates", perform)
@@ -69,6 +71,7 @@ class Gates:
             checks=tuple(Check(**check) for check in stored["checks"]),
             repairable=stored["repairable"],
             log_tail=stored["log_tail"],
+            lines_ran=None if stored["lines_ran"] is None else tuple(stored["lines_ran"]),
         )
 
     def _judge(self, step: str, old: Code, new: Code, smoke_invariant: str | None) -> GateReport:
@@ -127,23 +130,37 @@ class Gates:
             detail = f"identical in the smoke profile; the coder says why: {smoke_invariant}"
             verdict = Check(gate="has an effect", verdict="not decidable", detail=detail)
         else:
-            detail = self._explain_no_effect(step, old, new, effect)
+            detail = self._explain_no_effect(old, new, effect)
             verdict = Check(gate="has an effect", verdict="refused", detail=detail)
         return replace(verdict, seconds=round(time.monotonic() - start, 2))
 
     def _rehearse(self, key: str, code: Code, times: int) -> list[Observation]:
-        """Return at least `times` rehearsals of `code`, making those that are missing."""
+        """Return at least `times` rehearsals of `code`, making those that are missing.
+
+        The second one records which lines ran; that slows it, and changes no number.
+        """
         seen = self._rehearsed.setdefault(code_sha256(code), [])
         while len(seen) < times:
             attempt = f"{key}_{len(seen)}"
-            seen.append(self._laboratory.smoke(attempt, code.commit, code.files))
+            traced = len(seen) == 1 and not self._laboratory.bench.template.foreign
+            seen.append(
+                self._laboratory.smoke(attempt, code.commit, code.files, measure_coverage=traced)
+            )
+            if traced:
+                self._note_lines(attempt, code)
             self._laboratory.discard(attempt)
         return seen
 
-    def _explain_no_effect(self, step: str, old: Code, new: Code, effect: SmokeEffect) -> str:
+    def _note_lines(self, key: str, code: Code) -> None:
+        source = self._laboratory.folder.staging(key) / "source"
+        lines = read_coverage(source / "run_1" / ".coverage", source / MAIN_FILE)
+        if lines is not None:
+            self._lines_ran[code_sha256(code)] = sorted(lines)
+
+    def _explain_no_effect(self, old: Code, new: Code, effect: SmokeEffect) -> str:
         """Say what was compared, which changed lines never ran, and that no configuration moved."""
         lines = changed_lines(old.files[MAIN_FILE], new.files[MAIN_FILE])
-        ran = self._lines_that_ran(f"{step}/smoke_coverage", new)
+        ran = self._lines_ran.get(code_sha256(new))
         never = [line for line in lines if ran is not None and line not in ran]
         parts = [
             f"all {len(effect.steady)} comparable metrics of the smoke profile are identical to "
@@ -161,15 +178,6 @@ class Gates:
         if before and after and not config_diff(before, after):
             parts.append("no value of the resolved configuration moved")
         return "; ".join(parts)
-
-    def _lines_that_ran(self, key: str, code: Code) -> set[int] | None:
-        if self._laboratory.bench.template.foreign:
-            return None
-        self._laboratory.smoke(key, code.commit, code.files, measure_coverage=True)
-        source = self._laboratory.folder.staging(key) / "source"
-        lines = read_coverage(source / "run_1" / ".coverage", source / MAIN_FILE)
-        self._laboratory.discard(key)
-        return lines
 
 
 @dataclass(frozen=True, kw_only=True)

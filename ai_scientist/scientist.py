@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ai_scientist.approval import Approvals
+from ai_scientist.audit.runs import run_findings
 from ai_scientist.authorship import Author
 from ai_scientist.confirmation import Confirmation
 from ai_scientist.errors import BudgetSpent, ModelError, ReplyError, ScientistError, Waiting
@@ -56,21 +57,32 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Repairer:
-    """Sends a prose back with what does not hold in it, and returns the corrected one."""
+class Correspondent:
+    """Asks the model for plain texts about what is already there."""
 
     model: Model
     render: Render
     system: str
+    idea: Idea
 
-    def __call__(self, step: str, text: str, problems: Sequence[str]) -> str:
-        """Ask once."""
+    def repair(self, step: str, text: str, problems: Sequence[str]) -> str:
+        """Send a prose back with what does not hold in it, and return the corrected one."""
         content = self.render("experiment/repair.j2", text=text, problems=list(problems))
+        return self._ask("repair", step, content)
+
+    def examine(self, step: str, run: str, title: str, code: str) -> str:
+        """Ask where the code holds the mechanisms of the idea."""
+        content = self.render(
+            "experiment/mechanism.j2", idea=self.idea, run=run, title=title, code=code
+        )
+        return self._ask("mechanism", step, content)
+
+    def _ask(self, purpose: str, step: str, content: str) -> str:
         messages = (
             Message(role="system", content=self.system),
             Message(role="user", content=content),
         )
-        return self.model.ask(purpose="repair", step=step, messages=messages).text
+        return self.model.ask(purpose=purpose, step=step, messages=messages).text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,11 +202,12 @@ def conclude(staff: Staff, experiments: Experiments, hypotheses: Sequence[Hypoth
         staff.report(f"hypothesis on {one.hypothesis.metric}: {one.verdict}: {one.reason}")
     outcome["hypotheses"] = [asdict(one) for one in judgements]
     outcome["plots"] = draw(staff, experiments)
-    outcome["findings"] = [asdict(finding) for finding in staff.workbench.findings]
+    findings = (*staff.workbench.notebook.findings, *run_findings(study))
+    outcome["findings"] = [asdict(finding) for finding in findings]
     if rejection := staff.approvals.approve_writeup() if staff.settings.writeup else "":
         outcome["paper"] = {"pdf": None, "message": f"a person wants no paper: {rejection}"}
     elif staff.settings.writeup:
-        study = replace(study, judgements=judgements)
+        study = replace(study, judgements=judgements, findings=findings)
         outcome["paper"] = staff.author.write(study, outcome["plots"]["pictures"])
     return outcome
 
@@ -316,7 +329,7 @@ def draw(staff: Staff, experiments: Experiments) -> Json:
             runs=context["runs"],
             pictures=drawn["pictures"],
         )
-        staff.workbench.add_prose("plot/notes_kept", "Plots", prose)
+        staff.workbench.notebook.add_prose("plot/notes_kept", "Plots", prose)
     return {"pictures": drawn["pictures"], "failures": drawn["failures"]}
 
 

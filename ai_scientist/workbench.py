@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from ai_scientist.approval import Approvals
+from ai_scientist.audit.runs import run_findings
 from ai_scientist.changes import unified_diff
-from ai_scientist.claims import Evidence, check_prose, expand_notes, mark_unsupported
+from ai_scientist.claims import Evidence
 from ai_scientist.foreign import (
     copy_given_baseline,
     has_given_baseline,
@@ -23,19 +24,21 @@ from ai_scientist.gates import MAIN_FILE, Gates, check_comparable, check_identic
 from ai_scientist.hardware import describe_hardware
 from ai_scientist.journal import write_atomically, write_json
 from ai_scientist.laboratory import Laboratory, Observation
-from ai_scientist.notes import interpretation, notes_header, results_table, run_section
+from ai_scientist.mechanism import check_mechanisms
+from ai_scientist.notebook import Notebook, Repair
+from ai_scientist.notes import notes_header, results_table, run_section
 from ai_scientist.protocols import Journal
 from ai_scientist.records import (
     Attempt,
     AttemptKind,
     Check,
     Code,
-    Finding,
     GateReport,
     Idea,
     Json,
     Results,
     Run,
+    Study,
 )
 from ai_scientist.redaction import redacted
 from ai_scientist.result_files import (
@@ -48,8 +51,7 @@ from ai_scientist.study import attempt_from_json, attempt_to_json, run_from_json
 from ai_scientist.workspace import RunFolder
 
 MAX_TRACKED_BYTES = 20_000_000
-REPAIRS = 2
-"""Times a prose whose numbers do not hold is sent back."""
+FINDINGS_ON_A_RUN = ("mechanism_inactive", "foreign_result")
 
 
 class FolderWorkbench:
@@ -62,7 +64,8 @@ class FolderWorkbench:
         journal: Journal,
         laboratory: Laboratory,
         seeds_per_run: int,
-        repair: Callable[[str, str, Sequence[str]], str],
+        repair: Repair,
+        examine: Callable[[str, str, str, str], str],
         cost_of: Callable[[str], float | None],
         approvals: Approvals | None = None,
         report: Callable[[str], None],
@@ -73,13 +76,20 @@ class FolderWorkbench:
         self._laboratory = laboratory
         self._gates = Gates(laboratory, journal)
         self._seeds = tuple(range(seeds_per_run))
-        self._repair = repair
+        self.notebook = Notebook(
+            self.folder,
+            journal=journal,
+            evidence=lambda: self.evidence,
+            repair=repair,
+            report=report,
+        )
+        self._examine = examine
         self._cost_of = cost_of
         self._approvals = approvals or Approvals(self.folder, journal, "none")
         self._report = report
         self.runs: dict[str, Run] = {}
-        self.findings: list[Finding] = []
         self._code: dict[str, Code] = {}
+        self._lines_ran: dict[str, tuple[int, ...] | None] = {}
 
     # --- the baseline ----------------------------------------------------------------------------
 
@@ -125,6 +135,7 @@ class FolderWorkbench:
         """Put a candidate through the gates."""
         self._code[step] = new
         gates = self._gates.judge(step, old, new, smoke_invariant=smoke_invariant)
+        self._lines_ran[step] = gates.lines_ran
         for check in gates.checks:
             words = f": {check.detail}" if check.detail and check.verdict != "refused" else ""
             self._report(f"{step}: gate `{check.gate}` {check.verdict}{words}")
@@ -164,6 +175,10 @@ class FolderWorkbench:
         identical = check_identical(run, previous, self._laboratory.bench.template.metrics)
         if identical.verdict == "finding":
             return self._fail(name, key, observations[-1], code, gate=identical)
+        run = replace(run, checks=(*run.checks, *self._verify_mechanisms(run, code)))
+        for check in run.checks:
+            if check.verdict == "finding":
+                self._report(f"{name}: finding: {check.detail}")
         recorded = self._record(run, code, observations, f"{name}: {title}")
         self._report(f"{name}: valid, {recorded.seconds:.1f} s")
         return recorded
@@ -191,54 +206,36 @@ class FolderWorkbench:
 
     def interpret(self, run: Run, prose: str) -> None:
         """Add the coder's words to the notes, its named numbers expanded by our code."""
-        self._note_prose(f"{run.name}/interpretation", prose, interpretation)
+        self.notebook.interpret(run, prose)
 
     def table(self) -> str:
         """Return the table of results that prompts carry; it does not grow with the runs."""
         return results_table(self.runs, self._laboratory.bench.template)
-
-    def add_prose(self, key: str, heading: str, prose: str) -> None:
-        """Append a section in the coder's words that belongs to no run, as the one on plots."""
-        self._note_prose(key, prose, lambda text: f"\n## {heading}\n{text.strip()}\n")
-
-    def add_facts(self, key: str, text: str) -> None:
-        """Append a section written by code."""
-        self._journal.effect(key, lambda: {"commit": self._append_notes(f"\n{text}\n", key)})
-
-    def _note_prose(self, key: str, prose: str, shape: Callable[[str], str]) -> None:
-        """Settle a prose and append it; what stays wrong in it is marked there, and a finding."""
-
-        def perform() -> Json:
-            text, findings = self._settle(key, prose)
-            commit = self._append_notes(shape(text), key)
-            return {"commit": commit, "findings": [asdict(one) for one in findings]}
-
-        stored = self._journal.effect(key, perform)
-        self.findings += [Finding(**one) for one in stored["findings"]]
-
-    def _settle(self, key: str, prose: str) -> tuple[str, list[Finding]]:
-        """Expand and check a prose; send problems back, a few times; then mark what is left."""
-        for number in range(1, REPAIRS + 1):
-            expansion = expand_notes(prose, self.evidence)
-            checked = check_prose(prose, self.evidence, file="notes.txt")
-            problems = [*expansion.problems, *(one.detail for one in checked.findings)]
-            if not problems:
-                return expansion.text, []
-            self._report(f"{key}: {len(problems)} numbers or comparisons do not hold; asked again")
-            prose = self._repair(f"{key}/repair_{number}", prose, problems)
-        checked = check_prose(prose, self.evidence, file="notes.txt")
-        marked = "\n".join(mark_unsupported(prose, checked, mark="[unsupported number]"))
-        expansion = expand_notes(marked, self.evidence)
-        unknown = [
-            Finding(kind="unknown_run", detail=problem, where=key) for problem in expansion.problems
-        ]
-        return expansion.text, [*unknown, *(replace(one, where=key) for one in checked.findings)]
 
     @property
     def evidence(self) -> Evidence:
         """What a sentence about the runs so far may name."""
         template = self._laboratory.bench.template
         return Evidence.from_runs(self.runs, template.metrics, idea=self._idea)
+
+    def _verify_mechanisms(self, run: Run, code: Code) -> list[Check]:
+        """Check that the run holds what the idea is about, and that its loss terms act."""
+        study = Study(
+            folder=self.folder.path,
+            idea=self._idea,
+            runs={**self.runs, run.name: run},
+            metrics=self._laboratory.bench.template.metrics,
+        )
+        checks = [
+            Check(gate="believable", verdict="finding", detail=f"{one.kind}: {one.detail}")
+            for one in run_findings(study)
+            if one.run == run.name and one.kind in FINDINGS_ON_A_RUN
+        ]
+        if self._idea.technical_details:
+            source = code.files[MAIN_FILE]
+            reply = self._examine(f"{run.name}/mechanism", run.name, run.title, source)
+            checks += check_mechanisms(reply, source, self._lines_ran.get(run.step))
+        return checks
 
     # --- how a run comes about -------------------------------------------------------------------
 
@@ -350,10 +347,6 @@ class FolderWorkbench:
             gpu_hours=seen.gpu_hours,
             log=seen.log_tail,
         )
-
-    def _append_notes(self, text: str, message: str) -> str:
-        self.folder.write({"notes.txt": self.folder.read("HEAD", "notes.txt") + redacted(text)})
-        return self.folder.commit(message, ["notes.txt"])
 
     def _diff_to_last_run(self, code: Code) -> str:
         runs = list(self.runs.values())

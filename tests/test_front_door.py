@@ -81,12 +81,14 @@ def launch(project: Path, tmp_path: Path) -> Launch:
         recording = tmp_path / "recording.jsonl"
         recording.write_text("".join(json.dumps(line) + "\n" for line in lines_of(edits)))
         runs = tmp_path / "runs"
+        given = ["--idea=label_smoothing_digits", f"--model=recorded:{recording}"]
+        if any(option.startswith("--idea=") for option in options):
+            given = []
         done = subprocess.run(
             [
                 sys.executable,
                 "launch_scientist.py",
-                "--idea=label_smoothing_digits",
-                f"--model=recorded:{recording}",
+                *given,
                 f"--runs-dir={runs}",
                 "--no-writeup",
                 *options,
@@ -415,3 +417,60 @@ def test_a_kill_between_two_effects_costs_nothing(launch: Launch, project: Path)
     assert after.report["valid_runs"] == 1
     clean = re.compile(r"(Commit \w+|[\d.]+ s;|seconds = \S+.*)")
     assert clean.sub("", after.notes) == clean.sub("", outcome.notes)
+
+
+@pytest.mark.slow
+def test_a_mechanism_that_disappears_is_a_finding(launch: Launch, tmp_path: Path) -> None:
+    """The coder must point at the idea's code; what is gone or invented is written down."""
+    idea = {
+        "Name": "shrink_rate",
+        "Title": "Halving the rate",
+        "Experiment": "Halve the learning rate.",
+        "Technical_Details": "The learning rate is multiplied by rate_factor in train.",
+        "Template": "digits",
+        "Varies": ["rate_factor", "learning_rate"],
+        "Hypotheses": [{"metric": "test_loss", "direction": "decrease"}],
+    }
+    path = tmp_path / "shrink_rate.json"
+    path.write_text(json.dumps(idea))
+    step = "                velocity[name] = config.momentum * velocity[name]"
+    with_factor = (
+        change(RATE, f"{RATE}\n    rate_factor: float = 0.5", "with the factor")
+        + block(
+            "    config = request.config",
+            "    config = request.config\n    rate = config.learning_rate * config.rate_factor",
+        )
+        + block(
+            f"{step} - config.learning_rate * gradient",
+            f"{step} - rate * gradient",
+        )
+    )
+    without = change(
+        "    rate = config.learning_rate * config.rate_factor", "    rate = 0.07", "without it"
+    )
+    reports = {
+        "run_1": [
+            {
+                "mechanism": "factor",
+                "present": True,
+                "code": ["rate = config.learning_rate * config.rate_factor"],
+            }
+        ],
+        "run_2": [
+            {"mechanism": "factor", "present": False},
+            {"mechanism": "invented", "present": True, "code": ["rate = magic()"]},
+        ],
+    }
+    lines = [
+        {"purpose": "mechanism", "step": f"{run}/mechanism", "reply": json.dumps(report)}
+        for run, report in reports.items()
+    ]
+    recording = tmp_path / "mechanism.jsonl"
+    edits = [with_factor, ("run_2/edit_1", without), ("run_3/edit_1", DONE)]
+    recording.write_text("".join(json.dumps(line) + "\n" for line in [*lines_of(edits), *lines]))
+    outcome = launch([], f"--idea={path}", f"--model=recorded:{recording}")
+    assert outcome.code == 0, outcome.err
+    first, second = outcome.notes.split("## Run 2:")
+    assert "mechanism_missing" not in first
+    assert "mechanism_missing: factor: the coder says" in second
+    assert "`rate = magic()` does not stand in the code" in second

@@ -25,7 +25,7 @@ GROUPS = (
     "workspace journal model wire recorded coder executors supervisor leftovers environments"
     " interpreters trackers"
     " sandbox sandbox_choice confine laboratory search_replace slurm testing",
-    "statistics gates hypotheses notes claims audit study plots approval mechanism",
+    "statistics gates hypotheses notes claims audit study plots approval mechanism notebook",
     "progress loop writeup workbench confirmation authorship",
     "scientist queue bench scratch template_check template_new template_commands bundle disk_use",
     "assembly launch commands cli doctor replay review __main__",

@@ -50,6 +50,8 @@ class GateReport:
     repairable: bool = False
     """The candidate failed when it ran: the coder goes on from it, instead of from before it."""
     log_tail: str = ""
+    lines_ran: tuple[int, ...] | None = None
+    """Lines of experiment.py that the rehearsal reached; None when nobody knows."""
 
     @property
     def refused(self) -> Check | None:
