@@ -321,7 +321,7 @@ def test_a_decision_is_one_file_in_the_inbox(site: httpx.Client, runs: Path) -> 
     assert scripts_in(page) == []
     write_lines(
         runs / base[6:] / "events.jsonl",
-        [{"key": "plan/call_1", "result": {}}, {"note": "decision", "file": path.name}],
+        [{"key": "run_2/edit_1/decision", "result": {"decision": "reject", "file": path.name}}],
     )
     assert "taken up" in site.get(f"{base}/attempt/run_2/edit_1").text
 
@@ -451,6 +451,11 @@ def test_the_list_follows_what_happens(tmp_path: Path) -> None:
         text = client.get("/").text
         assert ">running<" in text
         assert 'data-live="4"' in text
+        (folder / ".staging" / "run_4.execution_5").mkdir(parents=True)
+        (folder / ".staging" / "run_4.execution_5" / "stdout.log").write_text("step 12 <b>\n")
+        page = client.get(f"/idea/{folder.name}").text
+        assert "run_4.execution_5/stdout.log" in page
+        assert "step 12 &lt;b&gt;" in page
         (folder / ".holder").unlink()
         write(folder / "report.json", {"stop": "waiting", "reason": "approve run_2/edit_1"})
         write_lines(folder / "events.jsonl", [{"note": "waiting", "step": "run_2/edit_1"}])

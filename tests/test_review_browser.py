@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from ai_scientist import review
+from tests.digits_runs import IDEA, finish
 from tests.review_folders import make_foreign, make_idea, make_sae, make_summary, served
 from tests.test_review import make_hostile
 
@@ -27,6 +28,15 @@ ARGUMENTS = [
     "--no-first-run",
     "--disable-dev-shm-usage",
 ]
+WORDS = "That is too fast. Half of it."
+CHANGE = """experiment.py
+```python
+<<<<<<< SEARCH
+    learning_rate: float = 0.1
+=======
+    learning_rate: float = {}
+>>>>>>> REPLACE
+```"""
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 DIGITS = "20261120T201500Z_label_smoothing_digits"
 
@@ -136,6 +146,44 @@ def test_an_edit_is_rejected_with_the_keyboard(page: Page, address: str, runs: P
     assert stored["decision"] == "reject"
     assert stored["comment"] == "Set it where the function is called."
     expect(page.locator(".decisions")).to_contain_text("in the inbox")
+
+
+def test_a_rejection_reaches_the_loop_and_it_finishes(page: Page, tmp_path: Path) -> None:
+    """With --approve edits: reject on the page, the coder tries again, approve, and it is done."""
+    recording = tmp_path / "recording.jsonl"
+    lines: list[dict[str, object]] = [{"purpose": "plan", "step": "plan", "reply": "1. A change."}]
+    for step, value, words in (("run_1/edit_1", "0.3", []), ("run_1/edit_2", "0.15", [WORDS])):
+        reply = f"RUN: a rate of {value}\n\n{CHANGE.format(value)}"
+        lines.append({"purpose": "edit", "step": step, "reply": reply, "expect": words})
+    lines.append({"purpose": "plot", "step": "plot/edit_1", "reply": "ALL_COMPLETED"})
+    for step in ("run_1/interpret", "plot/notes"):
+        lines.append({"purpose": "interpret", "step": step, "reply": "It is done."})
+    recording.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    runs_dir = tmp_path / "runs"
+    options = (f"--runs-dir={runs_dir}", f"--model=recorded:{recording}", "--no-writeup")
+    begun = finish(f"--idea={IDEA}", *options, "--approve=edits", "--max-runs=1")
+    assert begun[0] == 3, begun
+    (folder,) = [path for path in runs_dir.iterdir() if not path.name.startswith(".")]
+    with served(runs_dir) as base:
+        page.goto(base)
+        expect(page.locator("tbody tr")).to_contain_text("waiting")
+        page.locator("td.idea a").click()
+        expect(page.locator(".waiting .patch")).to_contain_text("0.3")
+        page.locator("#comment").fill(WORDS)
+        page.get_by_role("button", name="Reject").click()
+        expect(page.locator(".decisions").first).to_contain_text("in the inbox")
+        assert finish(f"--resume={folder}")[0] == 3
+        page.goto(f"{base}/idea/{folder.name}")
+        expect(page.locator("li.attempt")).to_contain_text("rejected")
+        expect(page.locator(".decisions").last).to_contain_text("taken up")
+        expect(page.locator(".waiting .patch")).to_contain_text("0.15")
+        page.get_by_role("button", name="Approve").click()
+        code, errors = finish(f"--resume={folder}")
+        assert code == 0, errors
+        page.goto(f"{base}/idea/{folder.name}")
+        expect(page.locator("header.head .chip")).to_have_text("done")
+        expect(page.locator("li.run").last).to_contain_text("a rate of 0.15")
+        page.goto("about:blank")
 
 
 def test_a_comment_on_a_line_of_a_diff_names_the_line(page: Page, address: str, runs: Path) -> None:

@@ -118,11 +118,7 @@ def about_step(step: str) -> About:
 
 def read_decisions(folder: Path, journal: list[Json]) -> list[Decision]:
     """Return the inbox, oldest first; a file that is no decision is left out."""
-    taken = {
-        str(line.get("file", "")).rsplit("/", 1)[-1]
-        for line in journal
-        if line.get("note") == "decision"
-    }
+    taken = taken_up(journal)
     decisions = []
     inbox = folder / "inbox"
     paths = [] if inbox.is_symlink() else sorted(inbox.glob("*.json"))
@@ -140,6 +136,19 @@ def read_decisions(folder: Path, journal: list[Json]) -> list[Decision]:
         values = {name: str(stored.get(name, "")) for name in names}
         decisions.append(Decision(file=path.name, taken=path.name in taken, **values))
     return decisions
+
+
+def taken_up(journal: list[Json]) -> set[str]:
+    """Return the inbox files that effects `STEP/decision` and `STEP/inbox` of the loop name."""
+    found = set()
+    for line in journal:
+        key, result = str(line.get("key", "")), line.get("result")
+        if not key.endswith(("/decision", "/inbox")) or not isinstance(result, dict):
+            continue
+        several = result.get("decisions")
+        for one in several if isinstance(several, list) else [result]:
+            found.add(str(one.get("file", "")) if isinstance(one, dict) else "")
+    return found - {""}
 
 
 def login_name() -> str:

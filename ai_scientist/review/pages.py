@@ -14,7 +14,7 @@ from ai_scientist.errors import InputError
 from ai_scientist.records import Run, Scalar, Study
 from ai_scientist.review.charts import Point, Series, plot, tree
 from ai_scientist.review.diffs import Diff, compare_texts, count_changes
-from ai_scientist.review.files import Window, read_ends
+from ai_scientist.review.files import Window, read_ends, read_window
 from ai_scientist.review.links import Links, ServedLinks
 from ai_scientist.review.measures import (
     MetricRow,
@@ -131,6 +131,7 @@ def idea_page(story: Story, links: Links) -> dict[str, Any]:
         "links": links,
         "cards": {name: run_card(story, run) for name, run in story.study.runs.items()},
         "frontiers": frontiers,
+        "now": running_logs(story.folder) if story.summary.state == "running" else [],
     }
 
 
@@ -172,6 +173,18 @@ def run_diffs(story: Story, run: Run, previous: str | None) -> list[tuple[str, D
     if first:
         diffs.append(("run_0", compare_texts(first, new, "experiment.py")))
     return diffs
+
+
+def running_logs(folder: Path, lines: int = 24) -> list[tuple[str, Window]]:
+    """Return the end of what is printed right now, by the effect that prints it."""
+    found = [
+        path
+        for path in folder.glob(".staging/*/std*.log")
+        if path.is_file() and not path.is_symlink() and not path.parent.is_symlink()
+    ]
+    newest = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:4]
+    logs = [(f"{path.parent.name}/{path.name}", read_window(path, size=lines)) for path in newest]
+    return [(name, window) for name, window in logs if window.total]
 
 
 def arm_rows(study: Study, run: Run, arm: str) -> list[MetricRow]:
