@@ -70,6 +70,48 @@ NOTES = (
     "| {n:a} | {v:0:a} | {v:1:a} |\n| {n:b} | {v:0:b} | {v:1:b} |",
     "| run | {n:a} | Δ vs baseline |\n|---|---|---|\n| run_1 | {v:1:a} | {s:1:0:a} |",
     "| run | lr | {n:a} |\n|---|---|---|\n| run_1 | 0.0003 | {v:1:a} |",
+    "For {n:a}, the baseline obtains {v:0:a} whereas run 1 obtains {v:1:a}.",
+    "Run 1's {n:a} of {v:1:a} should be read against {v:0:a} in the baseline.",
+    "Looking at {n:a}, run_0 ({v:0:a}) and run_1 ({v:1:a}) are {p:1:0:a} apart.",
+    "The {n:a} ended at {v:1:a} after run 1, having been {v:0:a} in the baseline.",
+    "Training with a penalty of 0.01 for 4882 steps gives a {n:a} of {v:1:a} in run_1.",
+    "Our variant in run 1 raises or lowers the {n:a} to {v:1:a} ({s:1:0:a} relative to the "
+    "baseline).",
+    "The first variant, run_1, has {n:a} {v:1:a} and {n:b} {v:1:b}.",
+    "It took 3 attempts to get run_1 working, whose {n:a} is {v:1:a}.",
+    "Table 1 lists the {n:a}: {v:0:a} (run_0), {v:1:a} (run_1).",
+    "In terms of {n:a} (lower is better), run_1 gets {v:1:a}.",
+    "{n:a} for run_1 = {v:1:a}; for run_0 = {v:0:a}.",
+    "run_1 changed {n:a} from the baseline's {v:0:a} to {v:1:a}.",
+    "As in prior work from 2019 with 12 layers, k = 20 was used; run_1 gives {n:a} {v:1:a}.",
+    "Averaged over seeds, {n:a} was {v:1:a} in run_1.",
+    "A {n:a} of {v:1:a} (run_1) is a {p:1:0:a} change over {v:0:a} (run_0).",
+    "The {n:a} in run_1, {v:1:a}, is {dir:1:0:a} than in run_0, where it is {v:0:a}.",
+    "## Run 1: A variant\nThe {n:a} ({v:1:a}) is {dir:1:0:a} than in the baseline ({v:0:a}), a "
+    "difference of {d:1:0:a}.",
+    "## Run 1: A variant\n- Observed {n:a} of {v:1:a} versus {v:0:a} for run_0\n- {n:b} is {v:1:b}",
+    "| Variant | {n:a} (mean) | vs run_0 (%) |\n|---|---|---|\n| Run 0 | {v:0:a} | - |\n| Run "
+    "1 | {v:1:a} | {s:1:0:a} |",
+    "Because the dictionary size is 16,384 and the width 2304, the ratio F/d is about 7; "
+    "run_1's {n:a} is {v:1:a}.",
+    "Despite its simplicity, run_1 got {n:a} = {v:1:a} (baseline: {v:0:a}).",
+    "We note that {v:1:a} is the {n:a} of run_1.",
+    "Run_1 finished with {n:b} {v:1:b}; its {n:a} was {v:1:a}.",
+    "The change in {n:a} was {s:1:0:a} for run_1.",
+    "So far the {n:a} is {v:0:a} without and {v:1:a} with the new term (run_0 and run_1).",
+    "Whereas the baseline's {n:a} was {v:0:a}, run 1's was {v:1:a}.",
+    "As expected from Equation 2, {n:a} in run_1 ({v:1:a}) is {dir:1:0:a} than in run_0 ({v:0:a}).",
+    "Run 1 used lr=0.0003, k=20, batch size 2048: {n:a} {v:1:a}, {n:b} {v:1:b}.",
+    "After 4,882 steps, {n:a} stood at {v:1:a} for run_1, i.e. {p:1:0:a} {dir:1:0:a} than the "
+    "baseline.",
+    "run_1's {n:a} is {ratio:1:0:a}x the baseline's.",
+    "{n:a} goes {v:0:a} -> {v:1:a} from run_0 to run_1.",
+    "## Run 1: A variant\nCompared with run_0, {n:a} is {dir:1:0:a} ({v:1:a} vs. {v:0:a}).",
+    "## Run 1: A variant\nKey results:\n- {n:a}: {v:1:a}\n- {n:b}: {v:1:b}\nThe next run will "
+    "use a penalty of 0.05.",
+    "## Run 1: A variant\n1. {n:a} = {v:1:a}\n2. {n:b} = {v:1:b}\n3. No other metric moved by "
+    "more than 5%.",
+    "The seeds of run_1 spread around a mean {n:a} of {v:1:a}, so a 95% interval is wide.",
 )
 LATEX = (
     r"The {x:a} of run 1 is ${v:1:a}$.",

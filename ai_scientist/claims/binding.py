@@ -39,13 +39,16 @@ CHANGE_BEHIND = re.compile(
     r"|of\s+run|that\s+of|(?:as\s+)?(?:large|high|low)\b)",
     re.I,
 )
+VERSUS = re.compile(r"(?:\bvs\.?|\bversus|\bagainst|\bcompared (?:to|with)|→|->)\s*\Z", re.I)
 FROM = re.compile(r"\bfrom\s+(?:about\s+|~)?\Z", re.I)
 COMPARED_WITH = re.compile(
     r"\b(?:than|over|compared (?:to|with)|relative to|versus|vs\.?|against|of)\s+(?:that of\s+)?\Z",
     re.I,
 )
 GAP_BETWEEN = re.compile(r"\b(?:gap|difference|margin|distance|delta)\s+between\b", re.I)
-LIST_GAP = re.compile(r"[\s,;/&()%]*(?:and|or|to|versus|vs\.?|respectively)?[\s,;/&()%]*\Z", re.I)
+LIST_GAP = re.compile(
+    r"[\s,;/&()%]*(?:and|or|to|versus|vs\.?|respectively|->|→)?[\s,;/&()%]*\Z", re.I
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +220,9 @@ def _metric_of(scene: Scene, index: int, numeral: Numeral) -> MetricMention | No
             return behind[0]
     if before:
         return before[-1]
-    return behind[0] if behind else None
+    # A small whole number in front of a metric's name counts something else.
+    small = numeral.integer and numeral.digits < 3
+    return behind[0] if behind and not small else None
 
 
 def _run_of(scene: Scene, index: int, numeral: Numeral) -> tuple[RunMention | None, bool]:
@@ -228,8 +233,14 @@ def _run_of(scene: Scene, index: int, numeral: Numeral) -> tuple[RunMention | No
     close = _tight_behind(scene, numeral)
     if close is not None:
         return close, True
+    compared = [m for m in before if COMPARED_WITH.search(scene.text[: m.start])]
+    if compared and VERSUS.search(scene.text[: numeral.start]):
+        return compared[-1], False
+    subjects = [m for m in before if m not in compared]
+    if subjects or (before and not scene.here):
+        return (subjects or before)[-1], False
     if before:
-        return before[-1], False
+        return None, False
     claimed = {
         m.start
         for other in scene.numerals

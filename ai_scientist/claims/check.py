@@ -185,7 +185,8 @@ class _Checker:
             where = known_setting(numeral, self.vocabulary)
             verdict: Verdict = "configuration" if where else "ambiguous"
             return Ruling(verdict=verdict, evidence=where or "a goal that nothing stored states")
-        if bound := inequality(text, numeral):
+        exact = self.judge.hits(numeral, binding.runs, binding.paths)
+        if (bound := inequality(text, numeral)) and not exact:
             return None if is_target(text, numeral) else self._inequality(numeral, binding, bound)
         named = bool(scene.metrics) or bool(scene.runs)
         if not named:

@@ -36,7 +36,8 @@ DOTTED = re.compile(
     re.I,
 )
 CONVENTION = re.compile(
-    r"\s?%?\s*(?:confidence|ci\b|power\b|(?:significance )?level|quantile|percentile)", re.I
+    r"\s?%?\s*(?:confidence|ci\b|power\b|(?:significance )?level|quantile|percentile|interval)",
+    re.I,
 )
 P_VALUE = re.compile(r"\bp\s*(?:-?values?)?\s*[<≤>]\s*\Z", re.I)
 SYMBOL = re.compile(
@@ -50,8 +51,8 @@ GLUE = re.compile(
 )
 BETWEEN = re.compile(r"[\s,/&{}()→-]*(?:to|and|or|then|vs\.?)?[\s,/&{}()→-]*\Z", re.I)
 THRESHOLD = re.compile(
-    r"(?:[<>≤≥]|\b(?:above|below|over|under|at least|at most|less than|more than|within|exceeds?|"
-    r"greater than|target|threshold|goal)\b)\s*(?:of|is|:|=|a|the)?\s*[<>≤≥]?\s*\Z",
+    r"(?:(?<![-=])[<>≤≥]|\b(?:above|below|over|under|at least|at most|less than|more than|within|"
+    r"exceeds?|greater than|target|threshold|goal)\b)\s*(?:of|is|:|=|a|the)?\s*[<>≤≥]?\s*\Z",
     re.I,
 )
 GENERAL_SETTING = re.compile(
@@ -100,7 +101,10 @@ def _is_year(before: str, behind: str, numeral: Numeral) -> bool:
         return False
     if not 1900 <= numeral.value <= 2100:
         return False
-    cited = re.search(r"(?:\(|,|\bin|\bsince|\bet al\.?,?|\d{4}[;,–-])\s*\(?\Z", before)
+    cited = re.search(
+        r"(?:\(|,|\bin|\bsince|\bfrom|\bby|\buntil|\bof early|\bet al\.?,?|\d{4}[;,–-])\s*\(?\Z",
+        before,
+    )
     return bool(cited) or bool(re.match(r"\s*[);]", behind)) or bool(re.match(r"[a-z]\b", behind))
 
 
