@@ -14,6 +14,7 @@ from typing import Any
 
 from ai_scientist.errors import FolderBusy, InputError, ScientistError, SetupError, Waiting
 
+TRACKERS = ("none", "tensorboard", "wandb", "wandb-online", "mlflow")
 DONE, FAILED, BAD_INPUT, WAITING, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -130,6 +131,12 @@ def launch_parser() -> Parser:
     add("--no-writeup", action="store_true", help="stop after the plots")
     add("--approve", choices=("edits", "writeup", "none"), default="none", help="wait for a person")
     add("--allow-unsandboxed", action="store_true", help="run also where nothing confines the code")
+    add(
+        "--tracker",
+        choices=TRACKERS,
+        default="none",
+        help="mirror metrics there, see docs/models.md",
+    )
     _add_batch_options(parser)
     return parser
 
@@ -238,6 +245,9 @@ def _add_checking(command: Callable[..., Parser]) -> None:
     check.add_argument("paper", type=Path)
     check.add_argument("--runs", type=Path, required=True)
     check.add_argument("--json", action="store_true")
+    doctor = command("doctor", "what works on this machine, and how to get what does not")
+    doctor.add_argument("--call", action="store_true", help="try each key with one tiny paid call")
+    doctor.add_argument("--base-url", metavar="URL", help="where --call goes, as for a proxy")
     replay = command("replay", "run it again from its record: same, within noise or different")
     replay.add_argument("run_dir", type=Path)
     replay.add_argument("run_name", nargs="?", metavar="run_N")

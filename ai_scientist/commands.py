@@ -127,3 +127,17 @@ def clean(options: argparse.Namespace) -> int:
         unused=options.unused,
         yes=options.yes,
     )
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Print what works on this machine, and how to get what does not."""
+    from ai_scientist.doctor import doctor as examine
+    from ai_scientist.launch import keys_from
+
+    return examine(
+        places_for(options),
+        keys_from(os.environ),
+        variables=os.environ,
+        call=options.call,
+        base_url=options.base_url,
+    )

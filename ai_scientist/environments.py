@@ -58,16 +58,7 @@ def environment_for(lock: Path, cache_root: Path, *, report: Report) -> Environm
     gets a line now and then while that lasts. Raises InputError when the lock cannot be read and
     SetupError, with pip's own last words and the remedy, when the environment cannot be built.
     """
-    try:
-        content = lock.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"the lock file {lock} cannot be read: {error.strerror}",
-            hint="a template's `lock` names a file in its folder, made by pip freeze",
-        ) from None
-    sha256 = hashlib.sha256(content).hexdigest()
-    name = f"{sha256[:16]}-py{sys.version_info.major}.{sys.version_info.minor}"
-    folder = cache_root.absolute() / "environments" / name
+    folder, sha256 = _place_of(lock, cache_root)
     if found := _read_finished(folder, sha256):
         return found
     with _building_alone(folder, report):
@@ -78,6 +69,28 @@ def environment_for(lock: Path, cache_root: Path, *, report: Report) -> Environm
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def finished_environment(lock: Path, cache_root: Path) -> Environment | None:
+    """Return the environment of a lock file where it is built already.
+
+    Raises InputError when the lock cannot be read.
+    """
+    return _read_finished(*_place_of(lock, cache_root))
+
+
+def _place_of(lock: Path, cache_root: Path) -> tuple[Path, str]:
+    """Return the folder of a lock's environment, and the lock's hash."""
+    try:
+        content = lock.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"the lock file {lock} cannot be read: {error.strerror}",
+            hint="a template's `lock` names a file in its folder, made by pip freeze",
+        ) from None
+    sha256 = hashlib.sha256(content).hexdigest()
+    name = f"{sha256[:16]}-py{sys.version_info.major}.{sys.version_info.minor}"
+    return cache_root.absolute() / "environments" / name, sha256
 
 
 def _read_finished(folder: Path, sha256: str) -> Environment | None:

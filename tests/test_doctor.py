@@ -1,0 +1,113 @@
+"""The doctor says what works here, and the exact words that bring what does not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from ai_scientist.doctor import lines_of_trials
+from ai_scientist.sandbox import all_tiers
+from ai_scientist.sandbox_choice import Trial
+from tests.digits_runs import PROJECT
+
+KEY = "sk-ant-" + "not-for-any-screen-0123456789"
+
+
+def examine(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The command, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "ai_scientist", "doctor", *options],
+        cwd=PROJECT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def line_of(page: str, name: str) -> str:
+    """The first line about `name`."""
+    return next(line for line in page.splitlines() if line[8:].startswith(name))
+
+
+def test_where_the_tests_run_the_main_job_can_run() -> None:
+    """Every part is named with its state, and the page ends with the verdict: exit 0."""
+    done = examine(HF_HOME="/nowhere")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The main job can run: python launch_scientist.py" in done.stdout
+    assert line_of(done.stdout, "sae environment").startswith("ok")
+    assert "; this one is used" in done.stdout
+    for name in ("git", "TeX", "GPU", "openai key", "Slurm", "disk: runs", "disk: cache"):
+        assert line_of(done.stdout, name)
+    assert line_of(done.stdout, "gemma-2-2b").startswith("-")
+    assert "hf download google/gemma-2-2b" in done.stdout
+
+
+def test_an_environment_that_is_not_built_comes_with_its_command(tmp_path: Path) -> None:
+    """What the main job needs and lacks: exit 1, and the command that brings it."""
+    done = examine(AI_SCIENTIST_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 1
+    assert line_of(done.stdout, "sae environment").startswith("MISSING")
+    assert line_of(done.stdout, "digits environment").startswith("-")
+    assert "make environments TEMPLATES=sae\n" in done.stdout
+    assert "cannot run here yet: sae environment" in done.stdout
+
+
+@pytest.fixture
+def refusing_server() -> Iterator[str]:
+    """A server that refuses every key, as base URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            """Refuse."""
+            body = b'{"type": "error", "error": {"type": "auth", "message": "bad key ' + (
+                KEY.encode() + b'"}}'
+            )
+            self.send_response(401)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_key_is_tried_on_request_and_never_shown(refusing_server: str) -> None:
+    """Without --call a key is only seen; with it, a refused one is told, without its letters."""
+    silent = examine(ANTHROPIC_API_KEY=KEY)
+    assert line_of(silent.stdout, "anthropic key").startswith("ok      anthropic key         set")
+    called = examine("--call", f"--base-url={refusing_server}", ANTHROPIC_API_KEY=KEY)
+    assert line_of(called.stdout, "anthropic key").startswith("-")
+    assert "refused the API key" in line_of(called.stdout, "anthropic key")
+    assert KEY not in silent.stdout + silent.stderr + called.stdout + called.stderr
+    assert called.returncode == 0
+
+
+def test_ubuntu_gets_the_text_of_its_profile() -> None:
+    """Where AppArmor stands in the way, the page holds the file to write, whole."""
+    tiers = all_tiers()
+    trials = (
+        *(Trial(sandbox=tier, passed=False, problem="setting up uid map") for tier in tiers[:-1]),
+        Trial(sandbox=tiers[-1], passed=True),
+    )
+    lines = list(lines_of_trials(trials, restricted=True))
+    assert lines[-1].state == "missing"
+    assert "profile bwrap /usr/bin/bwrap flags=(unconfined) {" in lines[-1].text()
+    assert "systemctl reload apparmor" in lines[-1].text()
+    assert [line.state for line in lines[:-1]] == ["absent"] * (len(tiers) - 1) + ["ok"]
