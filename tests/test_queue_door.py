@@ -39,6 +39,7 @@ def test_a_batch_of_the_real_launcher(tmp_path: Path, project: Path, digits_pyth
     batch = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL)
 
     def first_run() -> bool:
+        assert batch.poll() is None, "the batch ended before its first run"
         return any("run_1/record" in path.read_text() for path in runs.glob("*/events.jsonl"))
 
     wait_until(first_run, what="a first run", seconds=90)

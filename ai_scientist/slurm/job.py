@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from ai_scientist.errors import ScientistError, SetupError
-from ai_scientist.executors import LocalExecutor
+from ai_scientist.executors import LocalExecutor, read_outcome
 from ai_scientist.leases import Lease, take_lease
 from ai_scientist.protocols import Sandbox
-from ai_scientist.records import RunLimits, RunRequest
+from ai_scientist.records import ExitCause, RunLimits, RunRequest
 from ai_scientist.sandbox_choice import choose_sandbox
 from ai_scientist.slurm.executor import LEASE_S
 
@@ -54,6 +54,11 @@ def run_job(staging: Path, number: int, gpus: tuple[str, ...]) -> None:
     stop = threading.Event()
     threading.Thread(target=keep, args=(lease, stop), daemon=True).start()
     (staging / "began").touch()
+    left = read_outcome(request)
+    if (
+        left is not None and left.cause is ExitCause.KILLED
+    ):  # with this job, before Slurm requeued it
+        (staging / "outcome.json").unlink()
     try:
         lent = gpus[: request.gpus]
         executor = LocalExecutor(sandbox_here(intent), acquire=lambda count: nullcontext(lent))
