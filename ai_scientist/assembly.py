@@ -26,6 +26,8 @@ from ai_scientist.sandbox_choice import choose_sandbox
 from ai_scientist.scientist import Assignment, Correspondent, Staff
 from ai_scientist.search_replace import warm_up
 from ai_scientist.settings import Keys
+from ai_scientist.trackers import mirroring
+from ai_scientist.watching import WatchedExecutor
 from ai_scientist.workbench import FolderWorkbench
 from ai_scientist.writeup.literature import WebLiterature, choose_catalogs
 from ai_scientist.writeup.parts import Effort
@@ -43,7 +45,10 @@ def assemble(
     The model comes first: a bad name, a missing key or an unreachable server costs no minute.
     """
     settings, places = assignment.settings, assignment.places
-    with open_model(assignment, journal, keys, report) as model:
+    with (
+        mirroring(assignment.folder.path, settings.tracker, report),
+        open_model(assignment, journal, keys, report) as model,
+    ):
         model.ping()
         render = Prompts(places.prompts)
         warming = threading.Thread(target=warm_up, daemon=True)
@@ -52,7 +57,7 @@ def assemble(
             allow_unsandboxed=settings.allow_unsandboxed, probe_folder=places.cache / "probe"
         )
         report(f"sandbox: {sandbox.tier}")
-        executor = LocalExecutor(sandbox)
+        executor = WatchedExecutor(LocalExecutor(sandbox), report)
         bench = make_bench(
             assignment.template,
             settings.profile or "full",

@@ -9,10 +9,12 @@ import argparse
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,19 +64,12 @@ def launch_ideas(options: argparse.Namespace) -> int:
     template = find_template(settings.template or idea.template or "sae", places.templates)
     settings = complete_settings(settings, idea, template, places)
     check_disk(places.runs)
-    folder = create_run_folder(
-        places.runs, idea, template, settings.to_json(), path=options.run_dir
-    )
-    return work_on(
-        Assignment(
-            folder=folder,
-            idea=idea,
-            template=template,
-            settings=settings,
-            places=places,
-            dry_run=options.dry_run,
-        )
-    )
+    make = partial(create_run_folder, idea=idea, template=template, settings=settings.to_json())
+    assign = partial(Assignment, idea=idea, template=template, settings=settings, places=places)
+    if options.dry_run:
+        with tempfile.TemporaryDirectory(prefix="ai_scientist_") as aside:
+            return work_on(assign(folder=make(Path(aside))), dry_run=True)
+    return work_on(assign(folder=make(places.runs, path=options.run_dir)))
 
 
 def resume_idea(path: Path, options: argparse.Namespace, places: Places) -> int:
@@ -96,16 +91,10 @@ def resume_idea(path: Path, options: argparse.Namespace, places: Places) -> int:
         )
     idea = parse_idea(json.loads((path / "idea.json").read_text()), f"{path}/idea.json")
     template = find_template(settings.template or "sae", places.templates)
-    return work_on(
-        Assignment(
-            folder=folder,
-            idea=idea,
-            template=template,
-            settings=settings,
-            places=places,
-            dry_run=options.dry_run,
-        )
+    assignment = Assignment(
+        folder=folder, idea=idea, template=template, settings=settings, places=places
     )
+    return work_on(assignment, dry_run=options.dry_run)
 
 
 def settings_from_options(options: argparse.Namespace) -> Settings:
@@ -133,6 +122,7 @@ def settings_from_options(options: argparse.Namespace) -> Settings:
         approve=options.approve,
         allow_unsandboxed=options.allow_unsandboxed,
         python=str(options.python.absolute()) if options.python else None,
+        tracker=options.tracker,
     )
 
 
@@ -184,9 +174,10 @@ def check_disk(runs: Path) -> None:
         )
 
 
-def work_on(assignment: Assignment) -> int:
+def work_on(assignment: Assignment, *, dry_run: bool = False) -> int:
     """Do all that is left to do in a run folder and return the exit code."""
     from ai_scientist.assembly import assemble
+    from ai_scientist.preflight import describe_plan
     from ai_scientist.scientist import research
 
     folder = assignment.folder
@@ -199,10 +190,14 @@ def work_on(assignment: Assignment) -> int:
         journal = FolderJournal(folder.events)
         stack.callback(journal.close)
         staff = stack.enter_context(assemble(assignment, journal, keys_from(os.environ), report))
-        if assignment.dry_run:
+        start = starting_code(folder, assignment.template)
+        profile = staff.laboratory.bench.profile
+        for line in describe_plan(start, profile, assignment.settings, staff.model):
+            report(line)
+        if dry_run:
             report("dry run: everything needed is here; nothing was run or paid")
             return 0
-        outcome = research(staff, starting_code(folder, assignment.template))
+        outcome = research(staff, start)
     report(f"stopped: {outcome['stop']}; {outcome['valid_runs']} valid runs; {folder.report}")
     if outcome["valid_runs"] == 0:
         print(f"error: {assignment.idea.name} failed: {outcome['reason']}", file=sys.stderr)

@@ -158,3 +158,7 @@ class Tracker(Protocol):
     def log(self, run: str, step: int, metrics: Mapping[str, float]) -> None:
         """Mirror one step of a run."""
         ...
+
+    def close(self) -> None:
+        """Send what is left; nothing is logged afterwards."""
+        ...

@@ -22,6 +22,7 @@ from ai_scientist.hypotheses import digest, judge, parse_hypotheses
 from ai_scientist.journal import FolderJournal, write_json
 from ai_scientist.laboratory import Laboratory
 from ai_scientist.loop import run_experiments
+from ai_scientist.model import ModelClient
 from ai_scientist.notes import best_run
 from ai_scientist.plots import Draughtsman, draw_plots
 from ai_scientist.protocols import Coder, Model, Render
@@ -53,7 +54,6 @@ class Assignment:
     template: Template
     settings: Settings
     places: Places
-    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Staff:
 
     assignment: Assignment
     journal: FolderJournal
-    model: Model
+    model: ModelClient
     coder: Coder
     laboratory: Laboratory
     workbench: FolderWorkbench

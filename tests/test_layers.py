@@ -22,12 +22,12 @@ GROUPS = (
     "errors records",
     "protocols ideas templates settings results result_files naming prompts hardware prices tables"
     " changes redaction processes probe blocks definitions leases slots foreign template_defects",
-    "workspace journal model wire recorded coder executors supervisor leftovers environments"
+    "workspace journal model wire recorded coder executors watching supervisor leftovers environments"
     " interpreters trackers"
     " sandbox sandbox_choice confine laboratory search_replace slurm testing",
     "statistics gates hypotheses notes claims audit study plots approval mechanism notebook",
     "progress loop writeup workbench confirmation authorship",
-    "scientist queue bench scratch template_check template_new template_commands bundle disk_use",
+    "scientist queue bench preflight scratch template_check template_new template_commands bundle disk_use",
     "assembly launch commands cli doctor replay review __main__",
 )
 LEVEL = {name: level for level, group in enumerate(GROUPS) for name in group.split()}
