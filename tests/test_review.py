@@ -245,6 +245,7 @@ def test_the_list_is_filtered_sorted_and_searched(site: httpx.Client) -> None:
     up = re.findall(r"(\d+) / 2 / 1", site.get("/", params={"sort": "runs", "down": 0}).text)
     assert up == sorted(up, key=int)
     assert site.get("/", params={"sort": "no such column", "at": 99}).status_code == 200
+    assert "test_loss: change against run_0" in site.get("/many?metric=test_loss").text
 
 
 def test_a_number_leads_to_file_journal_commit_and_log_line(site: httpx.Client, runs: Path) -> None:
@@ -430,6 +431,9 @@ def test_a_folder_with_links_out_of_it_is_not_opened(tmp_path: Path, name: str) 
         review.text(folder)
     with pytest.raises(InputError, match="is a link"):
         review.export(folder, tmp_path / "x.html")
+    make_summary(folder.parent, 1)
+    assert review.export(folder.parent, tmp_path / "x.html") == 0
+    assert "a secret" not in (tmp_path / "x.html").read_text()
 
 
 def test_a_single_run_folder_can_be_served(tmp_path: Path) -> None:

@@ -124,11 +124,17 @@ def add_overviews(app: FastAPI, review: Review) -> None:
     """Add the page of many runs, and the comparison of two."""
 
     @app.get("/many")
-    def many(request: Request, q: str = "") -> Response:
+    def many(request: Request, q: str = "", metric: str = "") -> Response:
         rows = [row for row in review.summaries.all() if row.name and matches(row, q, "", "")]
-        stories = [review.stories.one(row.name) for row in rows[:MANY_IDEAS]]
-        values = many_page(stories, rows)
-        return review.page(request, "many.html", found=len(rows), shown=len(stories), q=q, **values)
+        stories = review.stories.several(row.name for row in rows[:MANY_IDEAS])
+        values = many_page(stories, rows, metric)
+        shared: dict[str, Any] = {
+            "found": len(rows),
+            "shown": len(stories),
+            "q": q,
+            "metric": metric,
+        }
+        return review.page(request, "many.html", **shared, **values)
 
     @app.get("/compare")
     def compare(request: Request, a: str = "", b: str = "") -> Response:

@@ -19,6 +19,7 @@ from ai_scientist.review.links import Links, ServedLinks
 from ai_scientist.review.measures import (
     MetricRow,
     compared_with,
+    ends_with,
     len_seeds,
     metric_row,
     metric_rows,
@@ -220,40 +221,45 @@ def capsule(run: Run) -> dict[str, Any]:
 # --- many runs -----------------------------------------------------------------------------------
 
 
-def many_page(stories: Sequence[Story], summaries: Sequence[Summary]) -> dict[str, Any]:
+def many_page(
+    stories: Sequence[Story], summaries: Sequence[Summary], metric: str = ""
+) -> dict[str, Any]:
     """Return the charts over many ideas: metric against run, cost against gain, the tree."""
+    baselines = [story.baseline for story in stories if story.baseline]
+    paths = [path for run in baselines for path in list(run.results.metrics)[:MAX_METRIC_ROWS]]
     return {
-        "overlaid": overlaid(stories),
+        "overlaid": overlaid(stories, metric),
+        "metrics": sorted({path.split("/")[-1] for path in paths})[:MAX_METRIC_ROWS],
         "gains": cost_against_gain(summaries),
         "tree": idea_tree(stories),
     }
 
 
-def overlaid(stories: Sequence[Story]) -> list[Markup]:
-    """Return a chart per primary metric: its relative change against run_0, ideas overlaid."""
+def overlaid(stories: Sequence[Story], metric: str) -> list[Markup]:
+    """Return a chart per primary metric, or of the one asked for: ideas overlaid."""
     groups: dict[str, list[Series]] = {}
     for story in stories:
-        points, metric = relative_changes(story)
+        points, name = relative_changes(story, metric)
         if len(points) > 1:
-            groups.setdefault(metric, []).append(
-                Series(name=story.summary.title[:60], points=points)
-            )
+            groups.setdefault(name, []).append(Series(name=story.summary.title[:60], points=points))
     return [
         plot(
             series[:8],
-            title=f"{metric}: change against run_0, %"
+            title=f"{name}: change against run_0, %"
             + (f" (8 of {len(series)})" if len(series) > 8 else ""),
             x="run",
             y="change, %",
         )
-        for metric, series in groups.items()
+        for name, series in groups.items()
     ]
 
 
-def relative_changes(story: Story) -> tuple[list[Point], str]:
-    """Return a story's primary metric by run, in percent of the baseline's, and its name."""
+def relative_changes(story: Story, metric: str = "") -> tuple[list[Point], str]:
+    """Return a story's primary or named metric by run, in percent of the baseline's."""
     base = story.baseline
     path = primary_path(story.study, base) if base else None
+    if base is not None and metric:
+        path = next((one for one in base.results.metrics if ends_with(one, metric)), None)
     if base is None or path is None or not base.results.metrics[path]:
         return [], ""
     old = base.results.metrics[path]

@@ -52,9 +52,10 @@ def write_export(folder: Path, file: Path) -> int:
     if not names:
         raise InputError(f"{folder} holds no run folder", hint="name a run folder, or runs/")
     stories = Stories(shelf, summaries, keep=1)
-    parts = [
-        export_part(shelf, stories.one(name), place) for place, name in enumerate(names[:MAX_IDEAS])
-    ]
+    found = [stories.one(shelf.only)] if shelf.only else stories.several(names[:MAX_IDEAS])
+    # Of those that cannot be opened, the table says what the list says.
+    parts = [export_part(shelf, story, place) for place, story in enumerate(found)]
+    left = [name for name in names if all(name != story.folder.name for story in found)]
     css, script = (STATIC / "review.css").read_text(), (STATIC / "review.js").read_text()
     content = page(
         "export.html",
@@ -63,7 +64,7 @@ def write_export(folder: Path, file: Path) -> int:
         js=Markup(script),
         policy=export_policy(css, script),
         parts=parts,
-        rows=[summaries.one(name) for name in names],
+        rows=[*(story.summary for story in found), *map(summaries.one, left)],
     )
     write_atomically(file, content)
     print(

@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -171,6 +171,14 @@ class Stories:
         while len(self._kept) > self._keep:
             self._kept.pop(next(iter(self._kept)))
         return story
+
+    def several(self, names: Iterable[str]) -> list[Story]:
+        """Return the stories of folders that can be read; one that cannot hides no other."""
+        stories = []
+        for name in names:
+            with contextlib.suppress(InputError):
+                stories.append(self.one(name))
+        return stories
 
 
 def read_story(folder: Path, summary: Summary) -> Story:
