@@ -123,20 +123,7 @@ def launch_parser() -> Parser:
         metavar="K",
         help="fresh seeds for the winner",
     )
-    add("--runs-dir", type=Path, default=Path("runs"), help="default: runs")
-    add(
-        "--keep", choices=("best", "all", "none"), default="best", help="trained SAEs that are kept"
-    )
-    add("--cache-gb", type=at_least(0, float), default=100.0, help="cap of the shared caches")
-    add("--no-writeup", action="store_true", help="stop after the plots")
-    add("--approve", choices=("edits", "writeup", "none"), default="none", help="wait for a person")
-    add("--allow-unsandboxed", action="store_true", help="run also where nothing confines the code")
-    add(
-        "--tracker",
-        choices=TRACKERS,
-        default="none",
-        help="mirror metrics there, see docs/models.md",
-    )
+    _add_keeping_options(parser)
     _add_batch_options(parser)
     return parser
 
@@ -166,6 +153,24 @@ def _add_budget_options(parser: Parser) -> None:
     )
     add("--max-prompt-tokens", type=at_least(0), metavar="N", help="default: no cap")
     add("--max-gpu-hours", type=at_least(0, float), metavar="H", help="default 24")
+
+
+def _add_keeping_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--runs-dir", type=Path, default=Path("runs"), help="default: runs")
+    add(
+        "--keep", choices=("best", "all", "none"), default="best", help="trained SAEs that are kept"
+    )
+    add("--cache-gb", type=at_least(0, float), default=100.0, help="cap of the shared caches")
+    add("--no-writeup", action="store_true", help="stop after the plots")
+    add("--approve", choices=("edits", "writeup", "none"), default="none", help="wait for a person")
+    add("--allow-unsandboxed", action="store_true", help="run also where nothing confines the code")
+    add(
+        "--tracker",
+        choices=TRACKERS,
+        default="none",
+        help="mirror metrics there, see docs/models.md",
+    )
 
 
 def _add_batch_options(parser: Parser) -> None:

@@ -35,6 +35,9 @@ class Settings:
     python: str | None = None
     """Interpreter for templates without a lock; those with one have their own."""
 
+    tracker: str = "none"
+    """Where metrics are mirrored: none, tensorboard, wandb, wandb-online or mlflow."""
+
     def to_json(self) -> Json:
         """Return the form of settings.json."""
         return asdict(self)
