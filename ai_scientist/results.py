@@ -254,7 +254,9 @@ def _segment(key: str, file: str) -> str:
 
 
 def _clean(key: str) -> str:
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", "-", key).strip() or "-"
+    """Return a key as it stands in a path; a slash in it parts it, with or without spaces."""
+    plain = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", "-", key)
+    return "/".join(part.strip() or "-" for part in plain.split("/"))
 
 
 # --- several seeds, and configurations -----------------------------------------------------------
