@@ -15,6 +15,10 @@ from typing import Any
 
 import pytest
 
+from ai_scientist.notes import facts
+from ai_scientist.study import read_study
+from ai_scientist.templates import load_template
+
 SET_UP = "    request = read_request(Config(), PROFILES)"
 RATE = "    learning_rate: float = 0.1"
 DONE = "All is measured: {{run_1 vs run_0: test_loss}}.\n\nALL_COMPLETED"
@@ -112,11 +116,13 @@ def lines_of(edits: Sequence[str | dict[str, Any] | tuple[str, Any]]) -> list[di
     An edit is the reply of the next step of run_1, or (step, reply). A mapping scripts faults.
     """
     lines: list[dict[str, Any]] = [{"purpose": "plan", "step": "plan", "reply": "1. One change."}]
-    for number, edit in enumerate(edits, 1):
+    plots = [edit for edit in edits if isinstance(edit, tuple) and edit[0].startswith("plot")]
+    for number, edit in enumerate([edit for edit in edits if edit not in plots], 1):
         step, reply = edit if isinstance(edit, tuple) else (f"run_1/edit_{number}", edit)
         faults = reply if isinstance(reply, dict) else {"reply": reply}
         lines.append({"purpose": "edit", "step": step, **faults})
-    lines.append({"purpose": "plot", "step": "plot/edit_1", "reply": "ALL_COMPLETED"})
+    for step, reply in plots or [("plot/edit_1", "ALL_COMPLETED")]:
+        lines.append({"purpose": "plot", "step": step, "reply": reply})
     for step in ("plot/notes", *(f"run_{number}/interpret" for number in range(1, 11))):
         lines.append({"purpose": "interpret", "step": step, "reply": "It is drawn."})
     return lines
@@ -270,8 +276,8 @@ def test_a_run_over_its_time_is_stopped_and_told(launch: Launch) -> None:
 
 
 @pytest.mark.slow
-def test_ten_runs_and_the_tenth_is_in_the_notes(launch: Launch) -> None:
-    """The last run's result is interpreted like any other, and prompts do not grow."""
+def test_ten_runs_and_the_tenth_is_in_the_notes(launch: Launch, project: Path) -> None:
+    """The last run is interpreted like any other, prompts do not grow, facts can be made again."""
     rates = ["0.1", *(f"0.{number:02d}" for number in range(11, 21))]
     edits = [
         (
@@ -291,6 +297,10 @@ def test_ten_runs_and_the_tenth_is_in_the_notes(launch: Launch) -> None:
     section = outcome.notes.split("## Run 10:")[1]
     assert "test_loss" in section
     assert "It is drawn." in section
+    template = load_template(project / "templates" / "digits")
+    study = read_study(outcome.folder, template.metrics)
+    for run in study.runs.values():
+        assert facts(run, study.runs["run_0"], template.metrics) in outcome.notes
     sizes = {}
     for line in (outcome.folder / "calls.jsonl").read_text().splitlines():
         call = json.loads(line)
@@ -474,3 +484,24 @@ def test_a_mechanism_that_disappears_is_a_finding(launch: Launch, tmp_path: Path
     assert "mechanism_missing" not in first
     assert "mechanism_missing: factor: the coder says" in second
     assert "`rate = magic()` does not stand in the code" in second
+
+
+def test_plots_that_fail_fall_back_and_stay_visible(launch: Launch) -> None:
+    """A plot.py that crashes each time leaves the template's pictures, and its failures told."""
+    good = change(RATE, "    learning_rate: float = 0.2")
+    broken = block('    "run_0": "Baseline",', '    "run_0": 1 / 0,').replace("experiment", "plot")
+    again = block('    "run_0": 1 / 0,', '    "run_0": 2 / 0,').replace("experiment", "plot")
+    plots = [("plot/edit_1", broken), ("plot/edit_2", again), ("plot/edit_3", "ALL_COMPLETED")]
+    outcome = launch([good, ("run_2/edit_1", DONE), *plots])
+    assert outcome.code == 0, outcome.err
+    assert (outcome.folder / "test_metrics.png").read_bytes().startswith(b"\x89PNG")
+    assert len(outcome.report["plots"]["failures"]) == 3
+    assert "ZeroDivisionError" in outcome.report["plots"]["failures"][0]
+
+
+def test_a_dry_run_leaves_nothing(launch: Launch) -> None:
+    """--dry-run checks everything, estimates, and makes no run folder."""
+    outcome = launch([], "--dry-run")
+    assert outcome.code == 0, outcome.err
+    assert "estimate for 10 runs" in outcome.out
+    assert not outcome.folder.exists()
