@@ -23,7 +23,7 @@ demo: environments tex sandbox
 	$(PYTHON) launch_scientist.py --idea ratio_ranked_orthogonal_sae
 
 .PHONY: test test-fast
-test: environments tex sandbox
+test: environments tex sandbox chromium slurm
 	$(PYTHON) -m pytest --numprocesses=2 --dist=worksteal
 
 test-fast: environments
