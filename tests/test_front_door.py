@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +277,59 @@ def test_a_run_over_its_time_is_stopped_and_told(launch: Launch) -> None:
     assert "3 s" in outcome.attempts()[0]["reason"]
 
 
+TROUBLES = """
+trouble = "crash"
+if request.profile == "small":
+    import os, signal, subprocess, sys
+    hoard = bytearray(600_000_000 if trouble == "memory" else 1)
+    if trouble == "crash":
+        raise RuntimeError("no good")
+    if trouble == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if trouble == "disk":
+        (request.out_dir / "big").write_bytes(bytes(80_000_000))
+    while trouble == "output":
+        print("x" * 99_999)
+    for _ in range(600 if trouble == "processes" else 0):
+        subprocess.Popen(["sleep", "60"])
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_every_way_to_fail_has_its_own_cause_and_words(
+    launch: Launch, project: Path, tmp_path: Path
+) -> None:
+    """Crash, kill, time, memory, disk, output, processes: each is recorded, told and counted."""
+    tight = tmp_path / "digits"
+    shutil.copytree(project / "templates" / "digits", tight)
+    described = (tight / "template.toml").read_text()
+    small = "[profiles.small]\nmemory_gb = 0.5\ndisk_gb = 0.05\n"
+    (tight / "template.toml").write_text(described.replace("[profiles.small]\n", small))
+    causes = ["crash", "killed", "disk", "output", "memory", "processes", "timeout"]
+    edits = [at_start(TROUBLES)] + [
+        change(f'    trouble = "{before}"', f'    trouble = "{after}"', after)
+        for before, after in pairwise(causes)
+    ]
+    outcome = launch(
+        edits, f"--template={tight}", "--run-timeout=15", f"--max-failures={len(causes)}"
+    )
+    assert outcome.code == 1, outcome.out
+    seen = [
+        line["result"]["cause"]
+        for line in outcome.events()
+        if re.fullmatch(r"run_1/execution_\d+", line.get("key", ""))
+    ]
+    assert seen == causes, outcome.out
+    kinds = [attempt["kind"] for attempt in outcome.attempts()]
+    assert kinds == ["crashed", "crashed", "limit", "limit", "limit", "limit", "timed_out"]
+    reasons = " ".join(attempt["reason"] for attempt in outcome.attempts())
+    for words in ("status 1", "killed from outside", "0.05 GB", "printing without end", "0.5 GB"):
+        assert words in reasons
+    assert "more than 512 processes" in reasons
+    assert "no good" in (outcome.folder / "calls.jsonl").read_text()
+
+
 @pytest.mark.slow
 def test_ten_runs_and_the_tenth_is_in_the_notes(launch: Launch, project: Path) -> None:
     """The last run is interpreted like any other, prompts do not grow, facts can be made again."""
@@ -505,3 +560,46 @@ def test_a_dry_run_leaves_nothing(launch: Launch) -> None:
     assert outcome.code == 0, outcome.err
     assert "estimate for 10 runs" in outcome.out
     assert not outcome.folder.exists()
+
+
+@pytest.mark.slow
+def test_noise_is_measured_and_the_winner_meets_its_placebo(launch: Launch, tmp_path: Path) -> None:
+    """Seeds, control arms and fresh seeds are run by us, and decide the hypotheses of the model."""
+    idea = {
+        "Name": "decay",
+        "Title": "Weight decay",
+        "Experiment": "Add weight decay.",
+        "Template": "digits",
+        "Varies": ["weight_decay"],
+        "Controls": [
+            {"name": "no_decay", "set": {"weight_decay": 0.0}},
+            {"name": "wrong_key", "set": {"no_such_key": 1}},
+        ],
+    }
+    path = tmp_path / "decay.json"
+    path.write_text(json.dumps(idea))
+    edit = change("    weight_decay: float = 0.0", "    weight_decay: float = 0.003", "decay")
+    proposed = (
+        '```json\n[{"metric": "test_loss", "direction": "decrease", "min_effect": 0.001}]\n```'
+    )
+    lines = lines_of([edit, ("run_2/edit_1", DONE)])
+    lines.append({"purpose": "hypotheses", "step": "hypotheses/try_1", "reply": "None."})
+    lines.append({"purpose": "hypotheses", "step": "hypotheses/try_2", "reply": proposed})
+    recording = tmp_path / "decay.jsonl"
+    recording.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    seeds = ("--baseline-seeds=2", "--seeds-per-run=2", "--confirm-best=2")
+    outcome = launch([], f"--idea={path}", f"--model=recorded:{recording}", *seeds)
+    assert outcome.code == 0, outcome.err
+    study = read_study(outcome.folder)
+    assert [len(values) for values in study.runs["run_1"].results.seeds.values()] == [10] * 4
+    assert list(study.runs["run_1"].arms) == ["no_decay"]
+    base = study.runs["run_0"].results.metrics["digits/test_loss"]
+    assert study.runs["run_1"].arms["no_decay"].metrics["digits/test_loss"] == pytest.approx(base)
+    kinds = {attempt["step"]: attempt["kind"] for attempt in outcome.attempts()}
+    assert kinds["run_1/arm_wrong_key/seed_0"] == "crashed"
+    assert (outcome.folder / "run_1" / "confirmation" / "seed_1001" / "stdout.log").is_file()
+    hypothesis = outcome.report["hypotheses"][0]
+    assert hypothesis["hypothesis"]["proposed_by"] == "model"
+    assert "wrong_key" in hypothesis["reason"]
+    stored = json.loads((outcome.folder / "hypotheses.json").read_text())
+    assert len(stored["sha256"]) == 64
