@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ai_scientist.review.prose import TAGS, Mark, render_line, render_plain, ren
 from ai_scientist.review.science import read_curves, read_latents
 from ai_scientist.review.statements import sources_of
 from ai_scientist.review.story import step_order
+from ai_scientist.review.unlearning import read_frontier
 from ai_scientist.study import read_study
 from tests.review_folders import make_foreign
 
@@ -173,6 +175,20 @@ def test_a_shown_number_finds_its_value(tmp_path: Path) -> None:
     assert sources_of(f"{exact * 100:.2f}%", runs) == []
     assert sources_of(f"{exact + 0.0002:.4f}", runs) == []
     assert sources_of("no number", runs) == []
+
+
+def test_an_unlearning_frontier_is_the_mean_over_seeds(tmp_path: Path) -> None:
+    """Grid points of all seeds are averaged; damaged ones and damaged files are left out."""
+    good = {"latents": 5, "test_retain_accuracy": 0.9, "test_forget_accuracy": 0.2}
+    path = tmp_path / "frontier.json"
+    path.write_text(
+        json.dumps([[good, {"latents": 9}, 3], [{**good, "test_forget_accuracy": 0.4}]])
+    )
+    ((words, retain, forget),) = read_frontier(path)
+    assert (words, retain) == ("latents 5", 0.9)
+    assert forget == pytest.approx(0.3)
+    path.write_text("[[[")
+    assert read_frontier(path) == []
 
 
 def test_steps_are_in_the_order_they_happened() -> None:

@@ -23,6 +23,7 @@ from ai_scientist.review.science import frontier, read_latents
 from ai_scientist.review.statements import claims_page
 from ai_scientist.review.story import Stories, Story, list_files, read_call
 from ai_scientist.review.summaries import Summaries
+from ai_scientist.review.unlearning import unlearning
 
 ROWS_PER_PAGE = 100
 MANY_IDEAS = 24
@@ -173,7 +174,10 @@ def add_idea(app: FastAPI, review: Review) -> None:
             tab="science",
             story=story,
             links=links,
-            frontiers=frontier(story.study, links),
+            frontiers=[
+                *frontier(story.study, links),
+                *unlearning(story.folder, story.study.runs, links),
+            ],
             tables=[run_page(story, run, links, window=3) for run in story.study.runs],
             reports={run: read_latents(story.folder, run) for run in story.study.runs},
         )

@@ -152,7 +152,7 @@ def draw_series(one: Series, across: Scale, up: Scale, color: int) -> Markup:
         path = " ".join(f"{across(point.x):.1f},{up(point.y):.1f}" for point in means)
         dashes = Markup(' stroke-dasharray="5 4"') if one.dashed else Markup("")
         parts.append(Markup('<polyline class="l{}" points="{}"{}/>').format(color, path, dashes))
-    crowded = len(one.points) > 24
+    crowded = one.line and len(one.points) > 24
     for point in one.points if not crowded else ():
         parts.append(draw_point(point, across, up, color, one.name))
     return Markup("").join(parts)

@@ -15,7 +15,8 @@ from ai_scientist.tables import format_number, format_percent, format_with_error
 L0 = ("l0", "mean_l0", "l0_sparsity")
 FVU = ("fvu", "frac_variance_unexplained", "fraction_variance_unexplained")
 WIDTH = ("d_sae", "dict_size", "width", "dictionary_size", "latents", "n_latents", "hidden", "f")
-TOKENS = ("tokens", "n_tokens", "num_tokens", "training_tokens", "steps")
+TOKENS = ("tokens", "n_tokens", "num_tokens", "training_tokens")
+STEPS = ("steps", "training_steps")
 HASHES = ("evaluation_sha256", "evaluation_hash", "eval_hash", "weights_sha256", "weight_sha256")
 
 
@@ -127,7 +128,7 @@ def compared_with(study: Study, run: Run) -> list[tuple[str, str]]:
     if path and old:
         values = base.results.metrics[old], run.results.metrics[path]
         facts.append(("L0", shown_pair(*map(format_number, values))))
-    for label, names in (("width", WIDTH), ("tokens", TOKENS)):
+    for label, names in (("width", WIDTH), ("tokens", TOKENS), ("steps", STEPS)):
         new, old_value = find_config(run.results, names), find_config(base.results, names)
         if new is not None or old_value is not None:
             facts.append((label, shown_pair(old_value, new)))
