@@ -16,14 +16,20 @@ from ai_scientist.review.evidence import commit_page, evidence_page
 from ai_scientist.review.files import PICTURES, Shelf, open_shelf, read_text, read_window
 from ai_scientist.review.links import ServedLinks
 from ai_scientist.review.overview import matches, sort_summaries
-from ai_scientist.review.pages import compare_page, idea_page, many_page, pick_run, run_page
+from ai_scientist.review.pages import (
+    compare_page,
+    idea_page,
+    many_page,
+    pick_run,
+    run_page,
+    science_page,
+)
 from ai_scientist.review.render import STATIC, page
 from ai_scientist.review.safety import FILE_POLICY, Guard, install
-from ai_scientist.review.science import frontier, read_latents
+from ai_scientist.review.science import read_latents
 from ai_scientist.review.statements import claims_page
 from ai_scientist.review.story import Stories, Story, list_files, read_call
 from ai_scientist.review.summaries import Summaries
-from ai_scientist.review.unlearning import unlearning
 
 ROWS_PER_PAGE = 100
 MANY_IDEAS = 24
@@ -168,19 +174,7 @@ def add_idea(app: FastAPI, review: Review) -> None:
     @app.get("/idea/{name}/science")
     def science(request: Request, name: str) -> Response:
         story, links = review.story(name)
-        return review.page(
-            request,
-            "science.html",
-            tab="science",
-            story=story,
-            links=links,
-            frontiers=[
-                *frontier(story.study, links),
-                *unlearning(story.folder, story.study.runs, links),
-            ],
-            tables=[run_page(story, run, links, window=3) for run in story.study.runs],
-            reports={run: read_latents(story.folder, run) for run in story.study.runs},
-        )
+        return review.page(request, "science.html", tab="science", **science_page(story, links))
 
     @app.get("/idea/{name}/calls")
     def calls(request: Request, name: str) -> Response:

@@ -25,9 +25,10 @@ from ai_scientist.review.measures import (
     metric_rows,
     primary_path,
 )
-from ai_scientist.review.science import curves, frontier, metric_by_run
+from ai_scientist.review.science import curves, frontier, metric_by_run, read_latents
 from ai_scientist.review.story import Story, read_inside
 from ai_scientist.review.summaries import Summary
+from ai_scientist.review.unlearning import unlearning
 
 SHORT_ROWS = 4
 MAX_METRIC_ROWS = 400
@@ -158,6 +159,25 @@ def run_page(story: Story, name: str, links: Links, *, window: int = 160) -> dic
         "capsule": json.dumps(capsule(run), indent=2, ensure_ascii=False, default=str),
         "calls": story.calls_of(name),
         "arms": {arm: arm_rows(story.study, run, arm) for arm in run.arms},
+    }
+
+
+def science_page(story: Story, links: Links) -> dict[str, Any]:
+    """Return what the science page shows: frontiers first, then a table per run."""
+    runs = story.study.runs
+    return {
+        "story": story,
+        "links": links,
+        "frontiers": [*frontier(story.study, links), *unlearning(story.folder, runs, links)],
+        "tables": [
+            {
+                "run": run,
+                "compared": compared_with(story.study, run),
+                "metrics": metric_rows(story.study, run),
+            }
+            for run in runs.values()
+        ],
+        "reports": {name: read_latents(story.folder, name) for name in runs},
     }
 
 
