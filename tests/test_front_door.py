@@ -187,6 +187,28 @@ def test_a_crash_and_a_missing_result_are_told_and_repaired(launch: Launch) -> N
     assert outcome.report["valid_runs"] == 1
 
 
+def test_a_key_that_is_printed_or_replied_is_stored_nowhere(launch: Launch) -> None:
+    """In logs, attempts, prompts, recorded calls and notes a key's place says what stood there."""
+    token = "ghp_" + "aZ9" * 12
+    leak = 'if request.profile == "small":\n    raise RuntimeError("ghp_" + "aZ9" * 12)'
+    repaired = change(
+        '    if request.profile == "small":\n        raise RuntimeError("ghp_" + "aZ9" * 12)',
+        "    pass",
+    )
+    done = f"I was given {token}.\n\n{DONE}"
+    outcome = launch([at_start(leak), repaired, ("run_2/edit_1", done)])
+    assert outcome.code == 0, outcome.err
+    files = [path for path in outcome.folder.rglob("*") if path.is_file()]
+    assert not [path for path in files if token in path.read_text(errors="replace")]
+    mark = "[redacted: GitHub Token]"
+    assert f"I was given {mark}." in outcome.notes
+    assert mark in outcome.attempts()[0]["log"]
+    calls = [json.loads(line) for line in (outcome.folder / "calls.jsonl").read_text().splitlines()]
+    assert mark in next(c["prompt"][-1]["content"] for c in calls if c["step"] == "run_1/edit_2")
+    assert mark in next(call["reply"] for call in calls if call["step"] == "run_2/edit_1")
+    assert token not in outcome.out + outcome.err
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,7 +67,7 @@ def test_wherever_it_is_killed_the_end_is_the_same(
     moments = random.Random(first)
     line, cuts, ended = first, 0, False
     while not ended:
-        if cuts % 3 == 2:
+        if cuts % 6 == 5:
             with launcher(*command, cache=fresh_cache) as process:
                 cuts += kill_after(process, moments.uniform(0.1, 2.0))
         with launcher(*command, cache=fresh_cache) as process:
@@ -78,6 +80,51 @@ def test_wherever_it_is_killed_the_end_is_the_same(
     assert left_running(folder) == []
     assert end_state(folder) == end_state(finished_digits)
     assert cuts >= 25
+
+
+def ask_for_a_paper(folder: Path) -> None:
+    """Change the stored setting; to be done before each start, since recovery undoes it."""
+    settings = json.loads((folder / "settings.json").read_text())
+    (folder / "settings.json").write_text(json.dumps(settings | {"writeup": True}))
+
+
+def kill_while_it_writes(
+    folder: Path, line: int, *, also: Callable[[], bool] = lambda: True
+) -> None:
+    """Resume with a paper, and kill at a journal line once `also` holds too."""
+    ask_for_a_paper(folder)
+    with launcher(f"--resume={folder}") as process:
+        while not (lines_in(folder / "events.jsonl") >= line and also()):
+            assert process.poll() is None
+            time.sleep(0.004)
+        kill_group(process)
+
+
+@pytest.mark.slow
+def test_killed_while_it_writes_the_paper_is_the_same(
+    tmp_path: Path, finished_digits: Path
+) -> None:
+    """SIGKILL between sections, while TeX runs and after it: same paper, each section paid once."""
+    whole, cut = (Path(shutil.copytree(finished_digits, tmp_path / n)) for n in ("whole", "cut"))
+    ask_for_a_paper(whole)
+    code, errors = finish(f"--resume={whole}")
+    assert code == 0, errors
+    before = lines_in(finished_digits / "events.jsonl")
+    after = lines_in(whole / "events.jsonl")
+    assert after - before > 8
+    kill_while_it_writes(cut, before + 1)
+    kill_while_it_writes(cut, after - 2)
+    kill_while_it_writes(cut, after - 2, also=lambda: any((cut / ".staging").glob("*/*/build")))
+    assert lines_in(cut / "events.jsonl") == after - 2
+    kill_while_it_writes(cut, after - 1)
+    ask_for_a_paper(cut)
+    code, errors = finish(f"--resume={cut}")
+    assert code == 0, errors
+    assert left_running(cut) == []
+    assert end_state(cut) == end_state(whole)
+    for section in sorted((whole / "latex" / "sections").iterdir()):
+        assert (cut / "latex" / "sections" / section.name).read_bytes() == section.read_bytes()
+    assert (cut / "label_smoothing_digits.pdf").read_bytes().startswith(b"%PDF")
 
 
 @pytest.mark.slow
