@@ -16,6 +16,7 @@ from ai_scientist.laboratory import Laboratory
 from ai_scientist.plots import Draughtsman
 from ai_scientist.records import Code, Idea, Limits, Template
 from ai_scientist.sandbox_choice import choose_sandbox
+from ai_scientist.slots import list_gpus
 from ai_scientist.workspace import RunFolder, create_run_folder
 
 NO_IDEA = Idea(name="no_idea", title="The untouched template", experiment="None.")
@@ -48,7 +49,7 @@ def scratch_laboratory(
     Raises SetupError or InputError for the person when environment, data or sandbox are missing.
     """
     sandbox = choose_sandbox(allow_unsandboxed=allow_unsandboxed, probe_folder=cache / "probe")
-    executor = LocalExecutor(sandbox)
+    executor = LocalExecutor(sandbox, gpus=list_gpus())
     bench = make_bench(
         template, profile, executor=executor, cache=cache, report=report, python=python
     )

@@ -16,8 +16,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ai_scientist.errors import InputError
+from ai_scientist.hardware import describe_hardware
 from ai_scientist.records import Direction, Guard, MetricSpec, Profile, Template
 
+FOREIGN_DISK_GB = 50.0
+"""What one run of a foreign template may write: some save a checkpoint at each step."""
 EDITABLE = ("experiment.py", "plot.py")
 NOT_CODE = ("run_0", "baselines", "latex", "__pycache__", "ideas.json", "seed_ideas.json")
 
@@ -142,7 +145,7 @@ def _foreign(folder: Path, prompt: _PromptFile) -> Template:
         editable=EDITABLE,
         frozen=tuple(name for name in frozen if name.split("/")[0] not in (*EDITABLE, *NOT_CODE)),
         lock=None,
-        profiles={"full": Profile(name="full")},
+        profiles={"full": _whole_machine()},
         metrics={},
         primary_metric=None,
         guards=(),
@@ -151,6 +154,18 @@ def _foreign(folder: Path, prompt: _PromptFile) -> Template:
         system=prompt.system,
         task=prompt.task_description,
         foreign=True,
+    )
+
+
+def _whole_machine() -> Profile:
+    """Return the profile of a template that says nothing of its needs: one GPU, all the rest."""
+    facts = describe_hardware()
+    return Profile(
+        name="full",
+        cpu_threads=int(facts["cores"] or 1),
+        gpus=1 if facts["gpus"] else 0,
+        memory_gb=max(16.0, 0.8 * float(facts["memory_gb"] or 0)),
+        disk_gb=FOREIGN_DISK_GB,
     )
 
 

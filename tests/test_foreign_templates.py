@@ -131,3 +131,29 @@ def test_a_broken_given_baseline_is_named(root: Path, digits_python: Path) -> No
     assert done.returncode == 2
     assert f"error: {final}: final_info.json is not valid JSON" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_their_ideas_run_as_a_batch(root: Path, digits_python: Path) -> None:
+    """`--ideas seed_ideas.json` queues ideas that name no template, and --python reaches each."""
+    template = root / "templates" / "shared_data"
+    recording = root / "replies.jsonl"
+    change = edit("step_size = 0.1", "step_size = 0.05")
+    recording.write_text("".join(json.dumps(line) + "\n" for line in (*PLAN, change, *END)))
+    done = subprocess.run(
+        [
+            sys.executable, str(PROJECT / "launch_scientist.py"),
+            "--ideas", str(template / "seed_ideas.json"), "--template", "./templates/shared_data",
+            f"--model=recorded:{recording}", f"--python={digits_python}", "--no-writeup",
+            "--runs-dir=made",
+        ],
+        cwd=root,
+        env={**os.environ, "AI_SCIENTIST_CACHE": str(root / "cache"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr + done.stdout
+    (folder,) = (root / "made").glob("*_small_steps")
+    assert json.loads((folder / "report.json").read_text())["valid_runs"] == 1
