@@ -83,12 +83,12 @@ def resume_idea(path: Path, options: argparse.Namespace, places: Places) -> int:
     settings = raise_limits(
         settings_from_json(stored, f"{path}/settings.json"), limits_given(options)
     )
-    if options.base_url or options.model:
-        settings = replace(
-            settings,
-            base_url=options.base_url or settings.base_url,
-            model=options.model or settings.model,
-        )
+    settings = replace(
+        settings,
+        base_url=options.base_url or settings.base_url,
+        model=options.model or settings.model,
+        python=str(options.python.absolute()) if options.python else settings.python,
+    )
     idea = parse_idea(json.loads((path / "idea.json").read_text()), f"{path}/idea.json")
     template = find_template(settings.template or "sae", places.templates)
     assignment = Assignment(
@@ -148,7 +148,8 @@ def complete_settings(
     if recorded:
         find_recording(settings.model, idea, places.ideas)
     profile = settings.profile or default_profile(template, recorded=recorded)
-    known = settings.template or template.name
+    by_path = "/" in (settings.template or "")
+    known = str(template.folder) if by_path else template.name
     return replace(settings, profile=profile, template=known)
 
 
