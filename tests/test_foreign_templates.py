@@ -50,7 +50,7 @@ def launch(
     done = subprocess.run(
         [
             sys.executable, str(PROJECT / "launch_scientist.py"), f"--idea={idea}",
-            f"--template={root / 'templates' / template}", f"--model=recorded:{recording}",
+            f"--template=templates/{template}", f"--model=recorded:{recording}",
             f"--run-dir={folder}", "--no-writeup", *options,
         ],
         cwd=root,
@@ -68,6 +68,7 @@ def capsule(folder: Path, run: str) -> Any:
     return json.loads((folder / run / "run.json").read_text())
 
 
+@pytest.mark.slow
 def test_shared_data_is_found_and_the_baseline_measured(root: Path, digits_python: Path) -> None:
     """Paths that expect ROOT/results/EXP/IDEA lead to ROOT/data; a missing run_0 is measured."""
     change = edit("step_size = 0.1", "step_size = 0.05")
@@ -82,6 +83,7 @@ def test_shared_data_is_found_and_the_baseline_measured(root: Path, digits_pytho
     assert not (folder / "data").exists()
 
 
+@pytest.mark.slow
 def test_given_results_are_the_baseline(root: Path, digits_python: Path) -> None:
     """run_0 of a template is read as given, with what plot.py needs; plt.show() does not stop."""
     change = edit("contacts = 0.3", "contacts = 0.2")
@@ -100,6 +102,7 @@ def test_given_results_are_the_baseline(root: Path, digits_python: Path) -> None
     assert "provenance: given" in (folder / "notes.txt").read_text()
 
 
+@pytest.mark.slow
 def test_odd_shapes_are_read(root: Path, digits_python: Path) -> None:
     """Dictionaries within `means`, bare numbers and NaN become metrics, or reasons for none."""
     change = edit("width = 3", "width = 4")
@@ -156,4 +159,26 @@ def test_their_ideas_run_as_a_batch(root: Path, digits_python: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
     (folder,) = (root / "made").glob("*_small_steps")
+    assert json.loads((folder / "report.json").read_text())["valid_runs"] == 1
+
+
+@pytest.mark.slow
+def test_a_template_named_by_its_path_is_found_again(root: Path, digits_python: Path) -> None:
+    """--resume works from another folder, and with another interpreter than the first."""
+    change = edit("width = 3", "width = 4")
+    failed, folder = launch(root, "odd_shapes", change, "--python=/bin/true")
+    assert failed.returncode == 2
+    done = subprocess.run(
+        [
+            sys.executable, str(PROJECT / "launch_scientist.py"), f"--resume={folder}",
+            f"--python={digits_python}",
+        ],
+        cwd="/",
+        env={**os.environ, "AI_SCIENTIST_CACHE": str(root / "cache"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr + done.stdout
     assert json.loads((folder / "report.json").read_text())["valid_runs"] == 1
