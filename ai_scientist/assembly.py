@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,7 @@ from ai_scientist.approval import Approvals
 from ai_scientist.authorship import Author
 from ai_scientist.bench import make_bench
 from ai_scientist.coder import AiderCoder
-from ai_scientist.executors import LocalExecutor
+from ai_scientist.executor_choice import Executors, choose_executors
 from ai_scientist.ideas import find_recording
 from ai_scientist.journal import FolderJournal
 from ai_scientist.laboratory import Bench, Laboratory
@@ -25,9 +25,9 @@ from ai_scientist.recorded import RecordedServer, load_recording
 from ai_scientist.sandbox_choice import choose_sandbox
 from ai_scientist.scientist import Assignment, Correspondent, Staff
 from ai_scientist.search_replace import warm_up
-from ai_scientist.settings import Keys
+from ai_scientist.settings import Keys, read_keys
+from ai_scientist.templates import profile_of
 from ai_scientist.trackers import mirroring
-from ai_scientist.watching import WatchedExecutor
 from ai_scientist.workbench import FolderWorkbench
 from ai_scientist.writeup.literature import WebLiterature, choose_catalogs
 from ai_scientist.writeup.parts import Effort
@@ -37,7 +37,7 @@ from ai_scientist.writeup.parts import Effort
 def assemble(
     assignment: Assignment,
     journal: FolderJournal,
-    keys: Keys,
+    variables: Mapping[str, str],
     report: Callable[[str], None],
 ) -> Iterator[Staff]:
     """Put together everything that works on one idea, checking each part as it is taken up.
@@ -45,6 +45,7 @@ def assemble(
     The model comes first: a bad name, a missing key or an unreachable server costs no minute.
     """
     settings, places = assignment.settings, assignment.places
+    keys = read_keys(variables)
     with (
         mirroring(assignment.folder.path, settings.tracker, report),
         open_model(assignment, journal, keys, report) as model,
@@ -57,11 +58,17 @@ def assemble(
             allow_unsandboxed=settings.allow_unsandboxed, probe_folder=places.cache / "probe"
         )
         report(f"sandbox: {sandbox.tier}")
-        executor = WatchedExecutor(LocalExecutor(sandbox), report)
+        executors = choose_executors(
+            settings,
+            sandbox,
+            profile_of(assignment.template, settings.profile or "full"),
+            variables=variables,
+            report=report,
+        )
         bench = make_bench(
             assignment.template,
             settings.profile or "full",
-            executor=executor,
+            executor=executors.here,
             cache=places.cache,
             report=report,
             python=Path(settings.python) if settings.python else None,
@@ -69,7 +76,7 @@ def assemble(
         yield staff_at(
             bench,
             assignment,
-            executor=executor,
+            executors=executors,
             journal=journal,
             keys=keys,
             model=model,
@@ -83,7 +90,7 @@ def staff_at(
     bench: Bench,
     assignment: Assignment,
     *,
-    executor: Executor,
+    executors: Executors,
     journal: FolderJournal,
     keys: Keys,
     model: ModelClient,
@@ -97,7 +104,7 @@ def staff_at(
     approvals = Approvals(folder, journal, settings.approve)
     laboratory = Laboratory(
         folder,
-        executor=executor,
+        executor=executors.runs,
         bench=bench,
         limits=settings.limits,
         cache=assignment.places.cache,
@@ -119,9 +126,11 @@ def staff_at(
         coder=AiderCoder(model, render),
         laboratory=laboratory,
         workbench=workbench,
-        draughtsman=Draughtsman(folder, executor=executor, journal=journal, bench=bench),
+        draughtsman=Draughtsman(folder, executor=executors.here, journal=journal, bench=bench),
         render=render,
-        author=author_at(bench, assignment, keys, executor, model=model, render=render, **shared),
+        author=author_at(
+            bench, assignment, keys, executors.here, model=model, render=render, **shared
+        ),
         approvals=approvals,
         spent=lambda: asdict(model.spent),
         **shared,

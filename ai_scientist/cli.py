@@ -7,6 +7,7 @@ waited for; 130 interrupted, resumable.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,7 +45,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def guard(work: Callable[[], int]) -> int:
-    """Turn an expected error into its two lines and its exit code; a bug keeps its traceback."""
+    """Turn an expected error into its two lines and its exit code; a bug keeps its traceback.
+
+    SIGTERM, which a worker or a scheduler sends, ends it as Ctrl-C does: resumable.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return work()
     except KeyboardInterrupt:

@@ -132,11 +132,11 @@ def clean(options: argparse.Namespace) -> int:
 def doctor(options: argparse.Namespace) -> int:
     """Print what works on this machine, and how to get what does not."""
     from ai_scientist.doctor import doctor as examine
-    from ai_scientist.launch import keys_from
+    from ai_scientist.settings import read_keys
 
     return examine(
         places_for(options),
-        keys_from(os.environ),
+        read_keys(os.environ),
         variables=os.environ,
         call=options.call,
         base_url=options.base_url,

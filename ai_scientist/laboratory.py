@@ -201,8 +201,8 @@ class Laboratory:
 
     def _stage(self, key: str, commit: str, files: Mapping[str, str]) -> Path:
         staging = self.folder.staging(key)
-        if (staging / "outcome.json").is_file():
-            return staging
+        if any((staging / name).is_file() for name in ("outcome.json", "job.json")):
+            return staging  # it has ended, or runs as a job elsewhere
         staging = self.folder.clear_staging(key)
         self.folder.export(commit, staging / "source")
         for name, content in files.items():
@@ -355,7 +355,8 @@ def describe_failure(execution: Execution, limits: RunLimits) -> str:
         case ExitCause.PROCESSES:
             return f"it was stopped for starting more than {limits.processes} processes"
         case ExitCause.KILLED | ExitCause.CANCELLED:
-            return f"it was killed from outside (status {execution.returncode})"
+            how = execution.reason or f"status {execution.returncode}"
+            return f"it was killed from outside: {how}"
         case _:
             return f"it ended with status {execution.returncode}"
 

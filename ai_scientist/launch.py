@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -24,10 +24,10 @@ from ai_scientist.ideas import find_idea, find_recording, parse_idea
 from ai_scientist.journal import FolderJournal, FolderLock, last_commit, read_events
 from ai_scientist.records import Code, Idea, Json, Limits, Template
 from ai_scientist.settings import (
-    Keys,
     Places,
     Settings,
     raise_limits,
+    read_keys,
     settings_from_json,
 )
 from ai_scientist.templates import find_template
@@ -56,7 +56,7 @@ def launch_ideas(options: argparse.Namespace) -> int:
     if options.ideas or len(options.idea) > 1:
         from ai_scientist.queue import run_batch
 
-        return run_batch(options, places)
+        return run_batch(options, places, environment=os.environ)
     from ai_scientist.scientist import Assignment
 
     idea = find_idea(options.idea[0], places.ideas)
@@ -99,7 +99,7 @@ def resume_idea(path: Path, options: argparse.Namespace, places: Places) -> int:
 
 def settings_from_options(options: argparse.Namespace) -> Settings:
     """Return the settings that the command line asks for."""
-    model = options.model or ("recorded" if not keys_from(os.environ).any_model else None)
+    model = options.model or ("recorded" if not read_keys(os.environ).any_model else None)
     if model is None and options.base_url:
         raise InputError("--base-url names a server, and no --model stands with it")
     if model is None:
@@ -123,6 +123,8 @@ def settings_from_options(options: argparse.Namespace) -> Settings:
         allow_unsandboxed=options.allow_unsandboxed,
         python=str(options.python.absolute()) if options.python else None,
         tracker=options.tracker,
+        executor=options.executor,
+        slurm=options.slurm,
     )
 
 
@@ -190,7 +192,7 @@ def work_on(assignment: Assignment, *, dry_run: bool = False) -> int:
         folder.recover(last_commit(read_events(folder.events, repair=True)))
         journal = FolderJournal(folder.events)
         stack.callback(journal.close)
-        staff = stack.enter_context(assemble(assignment, journal, keys_from(os.environ), report))
+        staff = stack.enter_context(assemble(assignment, journal, os.environ, report))
         start = starting_code(folder, assignment.template)
         profile = staff.laboratory.bench.profile
         for line in describe_plan(start, profile, assignment.settings, staff.model):
@@ -223,13 +225,3 @@ def reporter() -> Callable[[str], None]:
         print(f"[{minutes:02d}:{seconds:02d}] {line}", flush=True)
 
     return report
-
-
-def keys_from(variables: Mapping[str, str]) -> Keys:
-    """Read the API keys."""
-    return Keys(
-        openai=variables.get("OPENAI_API_KEY"),
-        anthropic=variables.get("ANTHROPIC_API_KEY"),
-        semantic_scholar=variables.get("S2_API_KEY"),
-        openalex=variables.get("OPENALEX_API_KEY"),
-    )

@@ -36,6 +36,9 @@ class Settings:
     """Interpreter for templates without a lock; those with one have their own."""
 
     tracker: str = "none"
+    executor: Literal["local", "slurm"] = "local"
+    slurm: str | None = None
+    """Options of each job, such as `partition=gpu,gpus=1,time=120`."""
     """Where metrics are mirrored: none, tensorboard, wandb, wandb-online or mlflow."""
 
     def to_json(self) -> Json:
@@ -99,3 +102,13 @@ class Keys:
     def any_model(self) -> bool:
         """Whether a model can be called with these."""
         return bool(self.openai or self.anthropic)
+
+
+def read_keys(variables: Mapping[str, str]) -> Keys:
+    """Read the API keys from a process's environment."""
+    return Keys(
+        openai=variables.get("OPENAI_API_KEY"),
+        anthropic=variables.get("ANTHROPIC_API_KEY"),
+        semantic_scholar=variables.get("S2_API_KEY"),
+        openalex=variables.get("OPENALEX_API_KEY"),
+    )

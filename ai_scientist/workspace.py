@@ -40,6 +40,7 @@ UNTRACKED = (
     "__pycache__/",
     ".*.tmp",
 )
+BRANCH = "main"
 LEFT_IN_TEMPLATE = (
     "run_0", "baselines", "__pycache__", "ideas.json", "seed_ideas.json", "test_template.py",
 )  # fmt: skip
@@ -144,7 +145,7 @@ class RunFolder:
         if gone:
             self.git("rm", "--cached", "--quiet", "--ignore-unmatch", "--", *gone)
         self.git("commit", "--quiet", "--allow-empty", "--no-verify", "-m", message)
-        return self.git("rev-parse", "HEAD").strip()
+        return (self.path / ".git" / "refs" / "heads" / BRANCH).read_text().strip()
 
     def write(self, files: Mapping[str, str]) -> None:
         """Write files of the working tree, each atomically."""
@@ -164,10 +165,8 @@ class RunFolder:
         destination.mkdir(parents=True)
         with tempfile.TemporaryDirectory() as aside:
             index = {**GIT_ENVIRONMENT, "GIT_INDEX_FILE": f"{aside}/index"}
-            self.git("read-tree", commit, environment=index)
-            self.git(
-                "checkout-index", "--all", f"--prefix={destination.resolve()}/", environment=index
-            )
+            files = f"--work-tree={destination.resolve()}"
+            self.git(files, "read-tree", "--reset", "-u", commit, environment=index)
 
     def _inside(self, name: str) -> Path:
         path = PurePosixPath(name)
@@ -222,7 +221,7 @@ def create_run_folder(
         write_json(folder.path / "settings.json", settings)
         folder.attempts.mkdir()
         folder.inbox.mkdir()
-        folder.git("init", "--quiet", "--initial-branch=main", "--template=")
+        folder.git("init", "--quiet", f"--initial-branch={BRANCH}", "--template=")
         (folder.path / ".git" / "info").mkdir(exist_ok=True)
         (folder.path / ".git" / "info" / "exclude").write_text("\n".join(UNTRACKED) + "\n")
         folder.git("add", "--all")

@@ -27,7 +27,7 @@ GROUPS = (
     " sandbox sandbox_choice confine laboratory search_replace slurm testing",
     "statistics gates hypotheses notes claims audit study plots approval mechanism notebook",
     "progress loop writeup workbench confirmation authorship",
-    "scientist queue bench preflight scratch template_check template_new template_commands bundle disk_use",
+    "scientist queue bench preflight executor_choice scratch template_check template_new template_commands bundle disk_use",
     "assembly launch commands cli doctor replay review __main__",
 )
 LEVEL = {name: level for level, group in enumerate(GROUPS) for name in group.split()}
