@@ -34,7 +34,7 @@ LEVEL = {name: level for level, group in enumerate(GROUPS) for name in group.spl
 
 # The launch layer; and the probe, which looks inside a sandbox for what should not be there.
 READS_THE_ENVIRONMENT = {"launch", "cli", "commands", "probe"}
-HEAVY = ("aider", "anthropic", "fastapi", "litellm", "numpy", "openai", "rich", "scipy", "submitit")
+HEAVY = ("aider", "anthropic", "fastapi", "litellm", "numpy", "openai", "rich", "scipy")
 MAX_FUNCTION_LINES = 50
 MAX_MODULE_LINES = 400
 
