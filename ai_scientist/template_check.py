@@ -167,11 +167,14 @@ def _seed(a: Observation, b: Observation, template: Template) -> Iterator[Defect
 
 def _results(seen: Observation, template: Template) -> Iterator[Defect]:
     assert seen.results
-    for name in template.metrics:
-        known = (*seen.results.metrics, *seen.results.not_run)
-        if not any(ends_with(path, name) for path in known):
-            problem = f"[metrics.{name}] names nothing in final_info.json"
-            yield _note("unknown_metric", "template.toml", problem, "take it out, or measure it")
+    paths = (*seen.results.metrics, *seen.results.not_run)
+    unknown = [
+        name for name in template.metrics if not any(ends_with(path, name) for path in paths)
+    ]
+    if unknown:
+        problem = f"final_info.json has no {', '.join(unknown)}, and no reason under `not run`"
+        remedy = "fine when a larger profile measures them; else take them out"
+        yield _note("unknown_metric", "template.toml", problem, remedy)
     if not seen.results.config:
         problem = "final_info.json holds no `config`: a change of the configuration is not seen"
         yield _note("no_config", "experiment.py", problem, "write the resolved configuration")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from ai_scientist.errors import InputError
 from ai_scientist.settings import PROFILES, Places
 from ai_scientist.template_defects import Defect
 
@@ -49,9 +50,15 @@ def template_command(options: argparse.Namespace, places: Places) -> int:
 
 
 def find_folder(name: str, templates: Path) -> Path:
-    """Return the folder `name`, or the template called so."""
-    given = Path(name)
-    return given if given.is_dir() or "/" in name else templates / name
+    """Return the folder `name`, or that of the template called so.
+
+    Raises InputError for the person when there is neither.
+    """
+    for folder in (Path(name), templates / name):
+        if folder.is_dir():
+            return folder
+    known = sorted(path.parent.name for path in templates.glob("*/prompt.json"))
+    raise InputError(f"there is no template `{name}`", hint=f"known: {', '.join(known)}")
 
 
 def _check(folder: Path, options: argparse.Namespace, places: Places) -> int:

@@ -46,8 +46,9 @@ def read_template(folder: Path) -> tuple[Template | None, list[Defect]]:
     try:
         template = load_template(folder)
     except InputError as error:
-        kind = "unreadable" if folder.is_dir() else "no_template"
-        return None, [Defect(kind=kind, where=".", problem=error.message, remedy=error.hint)]
+        return None, [
+            Defect(kind="unreadable", where=".", problem=error.message, remedy=error.hint)
+        ]
     found = [
         *_syntax(template),
         *_names(template),

@@ -244,3 +244,17 @@ def test_defects_are_told_in_words(digits: Path) -> None:
     assert re.match(r"defect: requirements.lock, line \d+: `numpy>=", first)
     assert hint.startswith("  hint: name==version")
     assert last == "digits: 1 defects, 0 notes"
+
+
+def test_a_template_that_is_not_there_is_bad_input() -> None:
+    """A wrong name is no defect: exit 2, with the names there are."""
+    done = command("check", "digit")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: there is no template `digit`\nhint: known: digits, ")
+
+
+@pytest.mark.slow
+def test_shipped_templates_have_no_defect() -> None:
+    """What we ship passes what we ask of others."""
+    assert defects(PROJECT / "templates" / "digits") == {}
+    assert defects(PROJECT / "templates" / "sae") == {}
