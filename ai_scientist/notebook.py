@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from ai_scientist.claims import Evidence, check_prose, expand_notes, mark_unsupported
+from ai_scientist.claims import (
+    Evidence,
+    Expansion,
+    check_prose,
+    expand_notes,
+    mark_unsupported,
+)
 from ai_scientist.notes import interpretation
 from ai_scientist.protocols import Journal
 from ai_scientist.records import Finding, Json, Run
@@ -60,14 +66,18 @@ class Notebook:
         """Settle a prose and append it; what stays wrong in it is marked there, and a finding."""
 
         def perform() -> Json:
-            text, findings = self._settle(key, prose)
-            commit = self._append(shape(text), key)
-            return {"commit": commit, "findings": [asdict(one) for one in findings]}
+            expansion, findings = self._settle(key, prose)
+            commit = self._append(shape(expansion.text), key)
+            return {
+                "commit": commit,
+                "findings": [asdict(one) for one in findings],
+                "references": [asdict(one) for one in expansion.references],
+            }
 
         stored = self._journal.effect(key, perform)
         self.findings += [Finding(**one) for one in stored["findings"]]
 
-    def _settle(self, key: str, prose: str) -> tuple[str, list[Finding]]:
+    def _settle(self, key: str, prose: str) -> tuple[Expansion, list[Finding]]:
         """Expand and check a prose; send problems back, a few times; then mark what is left."""
         evidence = self._evidence()
         for number in range(1, REPAIRS + 1):
@@ -75,7 +85,7 @@ class Notebook:
             checked = check_prose(prose, evidence, file="notes.txt")
             problems = [*expansion.problems, *(one.detail for one in checked.findings)]
             if not problems:
-                return expansion.text, []
+                return expansion, []
             self._report(f"{key}: {len(problems)} numbers or comparisons do not hold; asked again")
             prose = self._repair(f"{key}/repair_{number}", prose, problems)
         checked = check_prose(prose, evidence, file="notes.txt")
@@ -84,7 +94,7 @@ class Notebook:
         unknown = [
             Finding(kind="unknown_run", detail=problem, where=key) for problem in expansion.problems
         ]
-        return expansion.text, [*unknown, *(replace(one, where=key) for one in checked.findings)]
+        return expansion, [*unknown, *(replace(one, where=key) for one in checked.findings)]
 
     def _append(self, text: str, message: str) -> str:
         notes = self._folder.read("HEAD", "notes.txt") + redacted(text)
