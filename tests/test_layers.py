@@ -22,12 +22,13 @@ GROUPS = (
     "errors records",
     "protocols ideas templates settings results result_files naming prompts hardware prices tables"
     " changes redaction processes probe blocks definitions leases slots foreign template_defects",
-    "workspace journal model wire recorded coder executors watching supervisor leftovers environments"
-    " interpreters trackers"
-    " sandbox sandbox_choice confine laboratory search_replace slurm testing",
+    "workspace journal model wire recorded coder search_replace sandbox sandbox_choice confine"
+    " supervisor executors watching leftovers laboratory environments interpreters trackers slurm"
+    " testing",
     "statistics gates hypotheses notes claims audit study plots approval mechanism notebook",
     "progress loop writeup workbench confirmation authorship",
-    "scientist queue bench preflight executor_choice scratch template_check template_new template_commands bundle disk_use",
+    "scientist queue bench preflight executor_choice scratch template_check template_new"
+    " template_commands bundle disk_use",
     "assembly launch commands cli doctor replay review __main__",
 )
 LEVEL = {name: level for level, group in enumerate(GROUPS) for name in group.split()}
