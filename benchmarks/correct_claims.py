@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import math
 import re
+import statistics
 from collections.abc import Mapping
+from pathlib import Path
 
-from ai_scientist.records import Results
+from ai_scientist.claims import Evidence
+from ai_scientist.statistics import Comparison
 from ai_scientist.tables import format_number, format_with_error
 
 NOTES = (
@@ -136,31 +140,69 @@ LATEX = (
     r"\caption{The {x:a} of run 1 is {v:1:a}.}\end{figure}",
     r"\begin{abstract}Our baseline has a {x:a} of {v:0:a}.\end{abstract}",
 )
-PLACE = re.compile(r"\{(n|x|v|full|r2|r3|e|e2|se|pm|d|p|p2|s|s2|dir|ratio):((?:\d+:)*)([ab])\}")
+PLACE = re.compile(
+    r"\{(n|x|X|v|full|r2|r3|e|e2|se|pm|d|ds|half|p|p2|pn|s|s2|sn|dir|above|verb|vpast|noun|ratio"
+    r"|min|max|argmin|argmax|mean|lo3|hi3|sv|smin|smax|sd|cv|cilo|cihi|pval|pv|dse|zsc"
+    r")((?::\d+)*):([ab])\}|\{(nseeds|nruns)\}"
+)
 
 
-def fill(text: str, runs: Mapping[str, Results], names: Mapping[str, str]) -> str:
+def fill(text: str, evidence: Evidence, names: Mapping[str, str]) -> str:
     """Fill a template's places from the results; `names` maps a and b to metric paths."""
 
     def one(match: re.Match[str]) -> str:
-        kind, numbers, letter = match.groups()
-        path = names[letter]
-        word = path.rsplit("/", 1)[-1]
-        if kind == "n":
-            return word
-        if kind == "x":
-            return word.replace("_", " ")
-        which = [f"run_{number}" for number in numbers.strip(":").split(":")]
-        value = runs[which[0]].metrics[path]
-        base = runs[which[1]].metrics[path] if len(which) > 1 else value
-        return _shown(kind, value, base, runs[which[0]].stderr.get(path))
+        kind, numbers, letter, counted = match.groups(default="")
+        kind = kind or counted
+        runs = [f"run_{number}" for number in numbers.strip(":").split(":") if number]
+        path = names[letter] if letter else evidence.paths[0]
+        return _word(kind, path, evidence) or _shown(kind, runs, path, evidence)
 
     return PLACE.sub(one, text)
 
 
-def _shown(kind: str, value: float, base: float, error: float | None) -> str:
+def _word(kind: str, path: str, evidence: Evidence) -> str:
+    """Return a metric's name, a count, or which run has the extreme value."""
+    name = path.rsplit("/", 1)[-1]
+    plain = name.replace("_", " ")
+    by_value = sorted(evidence.runs, key=lambda run: evidence.runs[run].metrics[path])
+    return {
+        "n": name,
+        "x": plain,
+        "X": plain[0].upper() + plain[1:],
+        "nseeds": str(max(evidence.seeds.values())),
+        "nruns": str(len(evidence.runs)),
+        "argmin": by_value[0][4:],
+        "argmax": by_value[-1][4:],
+        "min": format_number(evidence.runs[by_value[0]].metrics[path]),
+        "max": format_number(evidence.runs[by_value[-1]].metrics[path]),
+    }.get(kind, "")
+
+
+def _shown(kind: str, runs: list[str], path: str, evidence: Evidence) -> str:
+    """Return what a place about the values of one run, or of several, shows."""
+    values = [evidence.runs[run].metrics[path] for run in runs if run in evidence.runs]
+    value, base = values[0], values[-1]
+    if kind == "mean":
+        return format_number(statistics.fmean(values))
+    if kind in ("lo3", "hi3"):
+        return format_number(min(values) if kind == "lo3" else max(values))
+    if kind in ("v", "full", "r2", "r3", "e", "e2", "pm", "se"):
+        return _one_value(kind, value, evidence.runs[runs[0]].stderr.get(path))
+    if kind in ("sv", "smin", "smax", "sd", "cv"):
+        seeds = evidence.runs[runs[0]].seeds[path]
+        if kind == "cv":
+            return f"{statistics.stdev(seeds) / value * 100:.1f}"
+        if kind == "sv":
+            return format_number(seeds[int(runs[1][4:])])
+        measure = {"smin": min, "smax": max, "sd": statistics.stdev}[kind]
+        return f"{measure(seeds):.3g}" if kind == "sd" else format_number(measure(seeds))
+    if kind in ("cilo", "cihi", "pval", "pv", "dse", "zsc"):
+        return _tested(kind, evidence.compare(runs[0], runs[1], path))
+    return _change(kind, value, base)
+
+
+def _one_value(kind: str, value: float, error: float | None) -> str:
     mantissa, _, exponent = f"{value:.3e}".partition("e")
-    relative = (value - base) / abs(base) * 100
     return {
         "v": format_number(value),
         "full": repr(value),
@@ -170,11 +212,52 @@ def _shown(kind: str, value: float, base: float, error: float | None) -> str:
         "e2": rf"{mantissa} \times 10^{{{int(exponent)}}}",
         "se": f"{error or 0.0:.{len(format_number(value).partition('.')[2])}f}",
         "pm": format_with_error(value, error),
+    }[kind]
+
+
+def _tested(kind: str, found: Comparison) -> str:
+    """Return an end of the interval, the p-value, the standard error or delta in such errors."""
+    low, high = found.interval or (0.0, 0.0)
+    p = found.p_value or 0.0
+    p_shown = "< 0.001" if p < 0.001 else f"= {p:.2g}"
+    error = found.standard_error or math.inf
+    return {
+        "cilo": f"{low:.3g}",
+        "cihi": f"{high:.3g}",
+        "pval": f"p {p_shown}",
+        "pv": p_shown.removeprefix("= "),
+        "dse": f"{error:.3g}",
+        "zsc": f"{abs(found.delta) / error:.1f}",
+    }[kind]
+
+
+def _change(kind: str, value: float, base: float) -> str:
+    relative = (value - base) / abs(base) * 100
+    up = value > base
+    sign = "+" if up else "-"
+    return {
         "d": format_number(abs(value - base)),
+        "half": format_number(abs(value - base) / 2),
+        "ds": sign + format_number(abs(value - base)),
+        "pn": f"{abs(relative):.1f}",
+        "sn": f"{relative:+.1f}",
         "p": f"{abs(relative):.1f}%",
         "p2": rf"{abs(relative):.1f}\%",
         "s": f"{relative:+.1f}%",
         "s2": rf"{relative:+.1f}\%",
-        "dir": "higher" if value > base else "lower",
+        "dir": "higher" if up else "lower",
+        "above": "above" if up else "below",
+        "verb": "increases" if up else "decreases",
+        "vpast": "rose" if up else "fell",
+        "noun": "increase" if up else "decrease",
         "ratio": f"{value / base:.2f}",
     }[kind]
+
+
+def texts(name: str) -> tuple[tuple[str, str], ...]:
+    """Return (kind, template) of a set: `first` from this file, else one of `claims/`."""
+    if name == "first":
+        return tuple(("notes", t) for t in NOTES) + tuple(("latex", t) for t in LATEX)
+    content = (Path(__file__).parent / "claims" / f"{name}.txt").read_text(encoding="utf-8")
+    parts = re.split(r"^=== (notes|latex)\n", content, flags=re.MULTILINE)[1:]
+    return tuple(zip(parts[::2], (part.rstrip("\n") for part in parts[1::2]), strict=True))

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ai_scientist.claims import Evidence, check_prose
 from ai_scientist.records import Idea, Results
-from benchmarks.correct_claims import LATEX, NOTES, fill
+from benchmarks.correct_claims import fill, texts
 
 SIZES = ((2, 1, 1), (4, 3, 2), (6, 3, 4), (10, 5, 5))
 METRICS = ("final_loss", "test_accuracy", "dead_share", "mean_absorption_score", "l0")
@@ -226,24 +226,24 @@ def chance_level(value: str, evidence: Evidence) -> float:
     return float(any(f"{v:.{decimals}f}" == value for v in stored))
 
 
-def measure_correct(repeats: int) -> dict[str, object]:
-    """Return the share of correct sentences and tables that are flagged."""
+def measure_correct(name: str, repeats: int) -> dict[str, object]:
+    """Return the share of the correct texts of a set that are flagged."""
     draw = random.Random(7)
     flagged: Counter[str] = Counter()
     total = ambiguous = 0
     for _ in range(repeats):
         evidence = results_of(draw.choice(SIZES[1:]), draw)
         a, b = draw.sample(list(evidence.paths), 2)
-        for kind, texts in (("notes", NOTES), ("latex", LATEX)):
-            for text in texts:
-                filled = fill(text, evidence.runs, {"a": a, "b": b})
-                report = check_prose(filled, evidence, kind="latex" if kind == "latex" else "notes")
-                total += 1
-                bad = [n for n in report.numbers if n.verdict == "unsupported"]
-                ambiguous += any(n.verdict == "ambiguous" for n in report.numbers)
-                if bad or report.findings:
-                    flagged[text] += 1
+        for kind, text in texts(name):
+            filled = fill(text, evidence, {"a": a, "b": b})
+            report = check_prose(filled, evidence, kind="latex" if kind == "latex" else "notes")
+            total += 1
+            bad = [n for n in report.numbers if n.verdict == "unsupported"]
+            ambiguous += any(n.verdict == "ambiguous" for n in report.numbers)
+            if bad or report.findings:
+                flagged[text] += 1
     return {
+        "set": name,
         "texts": total,
         "flagged": sum(flagged.values()) / total,
         "ambiguous": ambiguous / total,
@@ -260,7 +260,7 @@ def main() -> int:
     started = time.monotonic()
     rows = measure_invented(options.claims, (3, 4))
     coarse = measure_invented(max(1, options.claims // 4), (2,))
-    correct = measure_correct(max(1, options.claims // 100))
+    correct = measure_correct("first", max(1, options.claims // 100))
     titles = ("passed", "ambiguous", "set match", "2 digits", "set match")
     print(f"{'size':>8} {'form':>6} " + " ".join(f"{title:>10}" for title in titles))
     for row, two in zip(rows, coarse, strict=True):

@@ -166,15 +166,35 @@ def _lists(scene: Scene) -> tuple[dict[int, RunMention], dict[int, MetricMention
     values = [
         i for i, n in enumerate(scene.numerals) if not n.spread and not is_change(scene.text, n)
     ]
-    series = _series(scene, values)
-    if len(series) < 2:
-        return {}, {}
-    start = scene.numerals[series[0]].start
-    runs = [m for m in scene.runs if m.end <= start]
-    metrics = [m for m in scene.metrics if m.end <= start]
-    behind = [m for m in scene.runs if m.start >= scene.numerals[series[-1]].end]
     paired_runs: dict[int, RunMention] = {}
-    opened = bool(runs) and re.fullmatch(r"\s*\(\s*", scene.text[runs[-1].end : start])
+    paired_metrics: dict[int, MetricMention] = {}
+    done = 0
+    for series in _series(scene, values):
+        if len(series) > 1:
+            runs, metrics = _pair(scene, series, done)
+            paired_runs |= runs
+            paired_metrics |= metrics
+        done = scene.numerals[series[-1]].end
+    return paired_runs, paired_metrics
+
+
+def _pair(
+    scene: Scene, series: list[int], done: int
+) -> tuple[dict[int, RunMention], dict[int, MetricMention]]:
+    """Pair one series of numbers with the runs and metrics listed for it.
+
+    `done` is where the series before it ends: runs named before that have their numbers.
+    """
+    first, last = scene.numerals[series[0]], scene.numerals[series[-1]]
+    start = first.start
+    runs = [m for m in scene.runs if done <= m.start and m.end <= start]
+    metrics = [m for m in scene.metrics if m.end <= start]
+    behind = [m for m in scene.runs if m.start >= last.end]
+    paired_runs: dict[int, RunMention] = {}
+    arrow = re.search(r"→|->", scene.text[start : last.end])
+    opened = (
+        bool(runs) and not arrow and re.fullmatch(r"\s*\(\s*", scene.text[runs[-1].end : start])
+    )
     if len(runs) == len(series) and (_listed(scene.text, runs) or opened):
         paired_runs = dict(zip(series, runs, strict=True))
     elif not runs and len(behind) == len(series) and _listed(scene.text, behind):
@@ -192,9 +212,9 @@ def _listed(text: str, mentions: Sequence[RunMention]) -> bool:
     return joined and all(LIST_GAP.match(gap) or gap.strip() in "-–" for gap in gaps)
 
 
-def _series(scene: Scene, values: list[int]) -> list[int]:
-    """Return the first run of numbers with nothing but commas and `and` between them."""
-    best: list[int] = []
+def _series(scene: Scene, values: list[int]) -> list[list[int]]:
+    """Return the series of numbers with nothing but commas and `and` between them."""
+    found: list[list[int]] = []
     current: list[int] = []
     for index in values:
         if current:
@@ -202,10 +222,10 @@ def _series(scene: Scene, values: list[int]) -> list[int]:
             gap = scene.text[previous.end : scene.numerals[index].start]
             gap = re.sub(r"±\s*[\d.,]+\s?%?", "", gap)
             if not LIST_GAP.match(gap):
-                best = max(best, current, key=len)
+                found.append(current)
                 current = []
         current.append(index)
-    return max(best, current, key=len)
+    return [*found, current] if current else found
 
 
 def _metric_of(scene: Scene, index: int, numeral: Numeral) -> MetricMention | None:
@@ -247,6 +267,7 @@ def _run_of(scene: Scene, index: int, numeral: Numeral) -> tuple[RunMention | No
         if other is not numeral and (m := _tight_behind(scene, other)) is not None
     }
     behind = [m for m in behind if m.start not in claimed] or behind
+    behind = [m for m in behind if not _owns_next(scene, m)]
     if not behind or scene.here or COMPARED_WITH.search(scene.text[: behind[0].start]):
         return None, False
     return behind[0], False
@@ -259,5 +280,10 @@ def _tight_behind(scene: Scene, numeral: Numeral) -> RunMention | None:
         return None
     gap = scene.text[numeral.end : behind.start]
     gap = re.sub(r"^\s*(?:±|\+/-)\s*[\d.,]+", "", gap)
-    owns_next = re.match(r"\s*(?:[:=]|\d|of\s+\d)", scene.text[behind.end :])
-    return behind if RUN_BEHIND.match(gap) and gap.strip() and not owns_next else None
+    tight = RUN_BEHIND.match(gap) and gap.strip() and not _owns_next(scene, behind)
+    return behind if tight else None
+
+
+def _owns_next(scene: Scene, mention: RunMention) -> bool:
+    """Say whether the number behind a run's name is its own: `baseline 0.41`, `run_1 = 0.41`."""
+    return bool(re.match(r"\s*(?:[:=]|\d|of\s+\d)", scene.text[mention.end :]))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,9 @@ from ai_scientist.claims.exempt import (
     is_general_setting,
     is_goal,
     is_no_number,
+    is_ratio,
+    is_resource,
+    is_sample_size,
     is_symbol,
     is_target,
     known_setting,
@@ -36,6 +39,7 @@ from ai_scientist.claims.expand import MACRO, macro_reference
 from ai_scientist.claims.judging import Judge, Ruling, Verdict
 from ai_scientist.claims.latex import EXPANDED, latex_units
 from ai_scientist.claims.numerals import Numeral, find_numerals
+from ai_scientist.claims.quantities import Quantities
 from ai_scientist.claims.table_cells import TableJudge
 from ai_scientist.claims.units import Context, Place, Sentence, Table, Unit, markdown_units
 from ai_scientist.claims.vocabulary import Vocabulary
@@ -131,6 +135,7 @@ class _Checker:
     def __post_init__(self) -> None:
         self.vocabulary = Vocabulary(self.evidence)
         self.judge = Judge(self.evidence)
+        self.quantities = Quantities(self.evidence)
 
     def table(self, table: Table) -> None:
         """Judge a table's cells."""
@@ -175,6 +180,10 @@ class _Checker:
         """Return a ruling, or None for a number that claims nothing."""
         text = scene.text
         change = is_change(text, numeral)
+        if is_sample_size(text, numeral) or is_resource(text, numeral, self.evidence.paths):
+            return None
+        if is_ratio(text, numeral):
+            numeral, change = replace(numeral, factor=True), True
         if not numeral.spread and (found := self._setting(numeral, binding, scene)):
             return found
         counted = is_counted(text, numeral)
@@ -193,7 +202,13 @@ class _Checker:
             return self._unnamed(numeral, binding, scene, unit, change=change)
         if not binding.paths and numeral.integer and numeral.digits < 3 and not numeral.percent:
             return None  # a small whole number beside a run is a count of something
-        return self.judge.rule(numeral, binding, scene, change=change)
+        return self._judge(numeral, binding, scene, change=change)
+
+    def _judge(self, numeral: Numeral, binding: Binding, scene: Scene, *, change: bool) -> Ruling:
+        ruling = self.judge.rule(numeral, binding, scene, change=change)
+        if ruling.kind and (where := known_setting(numeral, self.vocabulary)):
+            return Ruling(verdict="ambiguous", evidence=f"could be {where}")
+        return self.quantities.soften(ruling, numeral, binding, scene)
 
     def _unnamed(
         self, numeral: Numeral, binding: Binding, scene: Scene, unit: Sentence, *, change: bool
@@ -206,7 +221,7 @@ class _Checker:
         measured = numeral.percent or not numeral.integer or bool(binding.paths)
         if not (telling and measured) and not binding.paths:
             return None
-        return self.judge.rule(numeral, binding, scene, change=change)
+        return self._judge(numeral, binding, scene, change=change)
 
     def _setting(self, numeral: Numeral, binding: Binding, scene: Scene) -> Ruling | None:
         """Return a ruling for a number that its words make a hyper-parameter's value."""
@@ -217,7 +232,7 @@ class _Checker:
             if all(s.end <= start or s.start >= end for start, end in taken)
         ]
         mention = setting_of(scene.text, numeral, settings, scene.numerals)
-        symbol = is_symbol(scene.text, numeral) or is_general_setting(scene.text, numeral)
+        symbol = is_symbol(scene.text, numeral, taken) or is_general_setting(scene.text, numeral)
         if mention is None and not symbol:
             return None
         if mention is not None and any(

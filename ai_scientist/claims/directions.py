@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ai_scientist.claims.binding import Binding, Scene
+from ai_scientist.claims.binding import LIST_GAP, Binding, Scene
 from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.exempt import is_counted
 from ai_scientist.claims.vocabulary import MetricMention, RunMention
@@ -101,7 +102,9 @@ def _judge(
     paths = metric.paths if metric else scene.before
     left = _runs(scene, start, match.start, paths, evidence) or _only(scene.here)
     left = left or _runs(scene, 0, match.start, paths, evidence)[:1]
-    right = _runs(scene, match.end, end, paths, evidence, groups=False)
+    right = _runs(
+        scene, match.end, _reference_end(scene, match.end, end), paths, evidence, groups=False
+    )
     if kind == "quality":
         signs = {evidence.better(path) for path in paths}
         if len(signs) != 1 or not (direction := signs.pop()):
@@ -137,6 +140,16 @@ def _judge(
                 if len({p.rsplit("/", 1)[-1] for p in paths}) == 1:
                     yield FalseComparison(start=where[0], end=where[1], detail=detail, run=a)
                     return
+
+
+def _reference_end(scene: Scene, start: int, end: int) -> int:
+    """Return where the list of runs compared with ends: `than run_1 (0.4) and run_2 (0.5)`."""
+    mentions = [m for m in scene.runs if start <= m.start < end]
+    for one, other in itertools.pairwise(mentions):
+        between = re.sub(r"\([^()]*\)", "", scene.text[one.end : other.start])
+        if not LIST_GAP.match(between):
+            return other.start
+    return end
 
 
 def _sign(word: str) -> tuple[str, int]:
@@ -211,7 +224,8 @@ def _by_values(
     if len(left) != 1 or not right:
         return
     (index, first) = left[0]
-    for other, second in right:
+    every = re.search(r"\b(?:both|all|each|any|either)\b", scene.text[where[0] : right[0][1].start])
+    for other, second in right if every else right[:1]:
         same = set(bindings[index].paths) == set(bindings[other].paths) if metric else True
         word = "higher" if sign > 0 else "lower"
         if same and float(first.value - second.value) * sign <= 0:

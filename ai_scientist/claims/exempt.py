@@ -40,6 +40,20 @@ CONVENTION = re.compile(
     re.I,
 )
 P_VALUE = re.compile(r"\bp\s*(?:-?values?)?\s*[<≤>]\s*\Z", re.I)
+OUT_OF = re.compile(r"(?<![\w.,])\d{1,6}\s+(?:out\s+)?of\s+(?:the\s+)?\Z")
+ABOUT_CHANGES = re.compile(
+    r"\b(?:differences?|changes?|effects?|gaps?|deviations?)\b[^.;,]{0,30}\Z", re.I
+)
+RESOURCE = re.compile(
+    r"[\d.,]+\s?-?(?:(?:gpu|cpu|wall|core|node|tpu|[A-Z]\d+)[- ]?)*"
+    r"(?:h|hrs?|hours?|min|minutes?|s|sec|seconds?|days?|[KMGT]i?B|USD|dollars?|cents?|€)\b",
+    re.I,
+)
+RESOURCE_METRIC = re.compile(r"time|second|minute|hour|memory|cost|usd|bytes|_[sh]\b|gb\b", re.I)
+SAMPLE_SIZE = re.compile(r"(?<![A-Za-z_])[nN](?:_\{?\w{1,8}\}?)?\s*(?:=|≈|:)\s*\Z")
+RATIO = re.compile(
+    r"\b(?:ratio|factor|multiple|quotient)\s+(?:of|is|was|=|:)\s*(?:about\s+|~|≈)?\Z", re.I
+)
 SYMBOL = re.compile(
     r"(?:(?<![A-Za-z])(?:[kndFKNTBLHRmw]|[λαβγετμση]\S{0,3}|lambda\S{0,3}|alpha|beta\S?|gamma|"
     r"eps(?:ilon)?|tau)(?:_\{?\w{1,8}\}?|\d)?)\s*(?:=|≈|:|∈\s*[{\[(]|of|to|from)\s*\Z"
@@ -87,6 +101,8 @@ def is_no_number(text: str, numeral: Numeral, *, item: bool) -> bool:
         return True
     if CONVENTION.match(behind) or re.match(r"(?:st|nd|rd|th)\b", behind):
         return True
+    if numeral.integer and OUT_OF.search(before[-30:]):
+        return True
     if re.search(r"\[[\d,\s–-]*\Z", before) and re.match(r"[\d,\s–-]*\]", behind):
         return True
     if re.search(r"(?:https?:|www\.|doi:)\S*\Z", before):
@@ -126,14 +142,40 @@ def setting_of(
             return mention
         if inner and GLUE.match(text[mention.end : inner[0].start]):
             ends = [*inner, numeral]
-            if all(BETWEEN.match(text[a.end : b.start]) for a, b in itertools.pairwise(ends)):
+            gaps = [text[a.end : b.start] for a, b in itertools.pairwise(ends)]
+            if all(BETWEEN.match(re.sub(r"\([^()]*\)", "", gap)) for gap in gaps):
                 return mention
     return None
 
 
-def is_symbol(text: str, numeral: Numeral) -> bool:
-    """Say whether a number is the value of a one-letter symbol: `k = 20`, `λ_2 = 0.01`."""
-    return bool(SYMBOL.search(text[max(0, numeral.start - 30) : numeral.start]))
+def is_resource(text: str, numeral: Numeral, paths: tuple[str, ...]) -> bool:
+    """Say whether a number is time, memory or money spent, which no metric of `paths` measures."""
+    spent = RESOURCE.match(text[numeral.start :]) or text[: numeral.start].endswith("$")
+    return bool(spent) and not any(RESOURCE_METRIC.search(path) for path in paths)
+
+
+def is_sample_size(text: str, numeral: Numeral) -> bool:
+    """Say whether a whole number is how many were counted: `n = 5`."""
+    return numeral.integer and bool(
+        SAMPLE_SIZE.search(text[max(0, numeral.start - 20) : numeral.start])
+    )
+
+
+def is_ratio(text: str, numeral: Numeral) -> bool:
+    """Say whether the words before a number make it a ratio: `by a factor of 1.5`."""
+    return bool(RATIO.search(text[max(0, numeral.start - 40) : numeral.start]))
+
+
+def is_symbol(text: str, numeral: Numeral, taken: list[tuple[int, int]]) -> bool:
+    """Say whether a number is the value of a one-letter symbol: `k = 20`, `λ_2 = 0.01`.
+
+    `taken` are the places of names that are no symbols: the metric `L0`.
+    """
+    start = max(0, numeral.start - 30)
+    match = SYMBOL.search(text[start : numeral.start])
+    if match is None:
+        return False
+    return all(end <= start + match.start() or first >= numeral.start for first, end in taken)
 
 
 def known_setting(numeral: Numeral, vocabulary: Vocabulary) -> str:
@@ -168,7 +210,7 @@ def is_goal(text: str, numeral: Numeral) -> bool:
 def inequality(text: str, numeral: Numeral) -> int:
     """Return +1 for `above 0.9`, -1 for `below 0.9`, 0 otherwise."""
     match = THRESHOLD.search(text[max(0, numeral.start - 30) : numeral.start])
-    if match is None:
+    if match is None or ABOUT_CHANGES.search(text[: match.start() + max(0, numeral.start - 30)]):
         return 0
     word = match[0].lower()
     if re.search(r"[>≥]|above|over|at least|more|greater|exceed", word):

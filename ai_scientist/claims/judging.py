@@ -74,7 +74,7 @@ class Judge:
             for run in runs
             for path in paths
             if (value := self.evidence.runs[run].metrics.get(path)) is not None
-            and _shows(numeral, value)
+            and shows(numeral, value)
         ]
 
     def _bound(self, numeral: Numeral, binding: Binding, scene: Scene, *, change: bool) -> Ruling:
@@ -157,7 +157,7 @@ class Judge:
                 seeds = results.seeds.get(path, ())
                 spreads = [results.stderr.get(path)]
                 spreads += [statistics.stdev(seeds), statistics.pstdev(seeds)] if seeds[1:] else []
-                if any(s is not None and _shows(numeral, s) for s in spreads):
+                if any(s is not None and shows(numeral, s) for s in spreads):
                     where = f"spread of {self.evidence.names[path]} in {run}"
                     return Ruling(verdict="supported", evidence=where, run=run)
         return Ruling(
@@ -178,9 +178,7 @@ class Judge:
                     continue
                 behind = scene.text[numeral.end : numeral.end + 24]
                 for how, number in derivations(value, base, numeral, behind):
-                    if _shows(
-                        numeral, number, sign=numeral.signed and self.signs, exact_scale=True
-                    ):
+                    if shows(numeral, number, sign=numeral.signed and self.signs, exact_scale=True):
                         text = f"{how} of {self.evidence.names[path]} between {a} and {b}"
                         unnamed = not scene.named_runs and not scene.here
                         if (
@@ -280,7 +278,8 @@ def derivations(
             yield "difference in points", (value - base) * 100
 
 
-def _shows(numeral: Numeral, value: float, *, sign: bool = True, exact_scale: bool = False) -> bool:
+def shows(numeral: Numeral, value: float, *, sign: bool = True, exact_scale: bool = False) -> bool:
+    """Say whether a numeral shows `value`, as a percentage too where it has a percent sign."""
     candidates = [value]
     if numeral.percent and not exact_scale and abs(value) <= 1.5:
         candidates.append(value * 100)

@@ -108,7 +108,7 @@ def _numeral(text: str, match: re.Match[str]) -> Numeral | None:
     sign, start, end = match["sign"], match.start(), match.end()
     before = text[max(0, start - 40) : start]
     joined = before[-1:].isalnum() or before[-1:] in (")", "]", "_")
-    if sign and joined:
+    if sign and joined and sign != "±":
         if sign in MINUS and before[-1:].isalpha():
             return None  # the 2 of gemma-2, the 1 of top-1
         sign = ""  # a range or a difference, such as 3-5

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ai_scientist.claims.binding import Binding, Scene
 from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.exempt import known_setting
 from ai_scientist.claims.judging import Judge, Ruling
 from ai_scientist.claims.numerals import Numeral, find_numerals
+from ai_scientist.claims.quantities import Quantities
 from ai_scientist.claims.units import Cell, Table
 from ai_scientist.claims.vocabulary import MetricMention, RunMention, Vocabulary
 
@@ -23,6 +24,9 @@ THE_OTHER = re.compile(
     r"^\W*(?:values?|results?|ours?|methods?|proposed|new|treatment|experimental|this work)\W*$",
     re.I,
 )
+BOUND = re.compile(r"[<>≤≥]\s*\Z")
+RUN_HEADER = re.compile(r"^\W*runs?\W*(?:no\.?|number|id|#)?\W*$", re.I)
+PERCENT_COLUMN = re.compile(r"\(\s*%\s*\)|^\s*%\s*$|\bin %|\bpercent\b", re.I)
 PLAIN_COLUMN = re.compile(r"^\W*(?:runs?|seeds?|n|#|no\.?|steps?|epochs?|id|year|ref\.?)\W*$", re.I)
 
 
@@ -53,6 +57,11 @@ class TableJudge:
     evidence: Evidence
     vocabulary: Vocabulary
 
+    @property
+    def quantities(self) -> Quantities:
+        """Return what looks up standard errors, intervals and the like."""
+        return Quantities(self.evidence)
+
     def judge(self, table: Table) -> Iterator[CellRuling]:
         """Yield a ruling for each number that stands where a result stands."""
         head, body = self._split(table)
@@ -63,6 +72,8 @@ class TableJudge:
         for row in body:
             first = row[0] if row else Cell(text="", start=0)
             label = self._label(first.text)
+            if not label.runs and RUN_HEADER.search(columns[0].text if columns else ""):
+                label = self._label(f"run {first.text.strip()}")
             rulings = list(self._row(row, label, columns, caption))
             yield from self._one_metric_per_row(rulings)
 
@@ -89,10 +100,14 @@ class TableJudge:
         delta = bool(DELTA.search(column.text)) or bool(DELTA.search(label.text))
         metrics = column.metrics or label.metrics or around.caption.metrics[:1]
         if not column.metrics and not label.metrics and delta:
-            left = [c.metrics for c in around.left if c.metrics]
-            metrics = left[-1] if left else metrics
+            metrics = around.left_metrics or metrics
         mentions = (*label.runs, *column.runs)
-        for position, numeral in enumerate(find_numerals(cell.text)):
+        percent = bool(PERCENT_COLUMN.search(column.text))
+        for position, typed in enumerate(find_numerals(cell.text)):
+            numeral = replace(typed, percent=typed.percent or percent)
+            before = cell.text[: numeral.start]
+            if BOUND.search(before):
+                continue
             inner = position > 0 and not numeral.spread
             change = delta or (inner and (numeral.signed or numeral.percent))
             own = runs or (around.caption.runs if len(around.caption.runs) == 1 else ())
@@ -112,6 +127,14 @@ class TableJudge:
             )
             scene = Scene(text=cell.text, numerals=(numeral,), runs=mentions, metrics=metrics)
             ruling = judge.rule(numeral, binding, scene, change=change)
+            if ruling.kind and named:
+                beside = "±" if position and before.endswith("(") else ""
+                words = f"{before} {beside} {column.text} {label.text} {around.corner}"
+                every = (*paths, *(p for m in around.left_metrics for p in m.paths))
+                found = self.quantities.explain(numeral, named, every or self.evidence.paths, words)
+                if found is not None and not every:
+                    found = replace(found, verdict="ambiguous")
+                ruling = found or ruling
             if (
                 ruling.verdict == "unsupported"
                 and not paths
@@ -149,6 +172,7 @@ class TableJudge:
                 c
                 for c in row[1:]
                 if re.fullmatch(r"[\s$]*[-+±~]?[\d.,]+\D{0,20}.*", c.text.strip())
+                and (position > 0 or not re.search(r"[A-Za-z]{2}", c.text))
             ]
             if bare or position >= 3:
                 return head, list(table.rows[position:])
@@ -193,6 +217,17 @@ class _Around:
 
     left: list[_Label]
     caption: _Label
+
+    @property
+    def corner(self) -> str:
+        """Return the header of the rows' labels."""
+        return self.left[0].text if self.left else ""
+
+    @property
+    def left_metrics(self) -> tuple[MetricMention, ...]:
+        """Return the metrics of the nearest column to the left that names one."""
+        named = [label.metrics for label in self.left if label.metrics]
+        return named[-1] if named else ()
 
 
 def _size(mention: MetricMention) -> tuple[bool, int]:

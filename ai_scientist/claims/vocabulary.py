@@ -104,7 +104,10 @@ THINGS = (
     r"(?:runs?|configurations?|variants?|versions?|models?|methods?|experiments?|settings?|"
     r"implementations?)"
 )
-FINAL = re.compile(rf"\b(?:final|last|latest)\s+(?:\w+\s+){{0,2}}{THINGS}\b", re.I)
+FINAL = re.compile(
+    rf"\b(?:final|last|latest)\s+(?:(?!(?:for|of|in|at|by|across|over|from)\b)\w+\s+){{0,2}}{THINGS}\b",
+    re.I,
+)
 BEST = re.compile(rf"\b(?:best|strongest)(?:[- ]performing)?\s+(?:\w+\s+)?{THINGS}\b", re.I)
 
 RunKind = Literal["run", "baseline", "method", "final", "best"]

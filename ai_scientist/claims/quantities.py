@@ -1,0 +1,167 @@
+"""Numbers that are no metric's value but follow from the runs and metrics a sentence names.
+
+A value per seed, a standard error or deviation, an end of a confidence interval, a p-value, a mean
+over runs, a difference or ratio. Where the words say which of these it is, the number is `derived`;
+where they do not, it is `ambiguous`: its author may have meant it, and nobody can say.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ai_scientist.claims.binding import Binding, Scene
+from ai_scientist.claims.evidence import Evidence
+from ai_scientist.claims.judging import Ruling, derivations, shows
+from ai_scientist.claims.numerals import Numeral
+from ai_scientist.errors import ReplyError
+
+SOFTENED = ("unsupported_number", "wrong_attribution")
+MAX_RUNS = 12
+CUES = {
+    "seed": re.compile(
+        r"\bseeds?\b|\bper-seed|\bmin(?:imum)?\b|\bmax(?:imum)?\b|\brange|\bspan|\bbetween\b"
+        r"|\bextremes?\b|\bworst\b",
+        re.I,
+    ),
+    "spread": re.compile(
+        r"\bstandard (?:error|deviation)|\bstandard-error|(?-i:\bSEM?\b|\bSD\b)|\bs\.\s?[ed]\."
+        r"|\bstd|\bstderr|\bvariation\b|\bspread|\bnoise|±|\bsigma\b|σ|\bdeviat|\berror bars?",
+        re.I,
+    ),
+    "test": re.compile(
+        r"\bCI\b|\binterval|\[|\bp\s*[-=<>≤≈]|\bp(?:-value|\s+value)?s?\b|\bstandard errors?\b"
+        r"|(?-i:\bSEM?\b)|\bsigma|σ|\bdetectable|\bt\s*[-=]|\bstandard deviations?\b",
+        re.I,
+    ),
+    "mean": re.compile(r"\bmean|\baverag|\bmedian|\bpooled\b|\boverall\b", re.I),
+}
+
+
+@dataclass(frozen=True)
+class Quantities:
+    """Looks up what follows from some runs and metrics."""
+
+    evidence: Evidence
+
+    def soften(self, ruling: Ruling, numeral: Numeral, binding: Binding, scene: Scene) -> Ruling:
+        """Return a milder ruling where a finding would be more than the words allow.
+
+        A number in a sentence that names no metric makes no claim that could be held against a
+        stored value: `ambiguous`. So is one that follows from what the sentence names without its
+        words saying how.
+        """
+        if ruling.kind not in SOFTENED:
+            return ruling
+        paths = tuple(dict.fromkeys((*binding.paths, *(p for m in scene.metrics for p in m.paths))))
+        if not paths:
+            return Ruling(verdict="ambiguous", evidence="its words name no metric")
+        if not binding.tight and _in_another_clause(numeral, scene):
+            return Ruling(verdict="ambiguous", evidence="its clause names no metric")
+        if numeral.integer and numeral.digits < 2 and not numeral.percent and not numeral.factor:
+            return Ruling(verdict="ambiguous", evidence="one digit, which may count anything")
+        explicit = [m for m in scene.runs if m.kind in ("run", "baseline")]
+        runs = tuple(dict.fromkeys(run for m in explicit for run in m.runs)) or scene.here
+        if not binding.group:
+            runs = tuple(dict.fromkeys((*binding.runs, *runs)))
+        found = self.explain(numeral, runs, paths, scene.text)
+        return found or self._rounded(numeral, binding) or ruling
+
+    def _rounded(self, numeral: Numeral, binding: Binding) -> Ruling | None:
+        """Read the zeros at the end of a whole number as rounded places: 180 for 177.5."""
+        digits = str(abs(int(numeral.value))) if numeral.integer else ""
+        zeros = len(digits) - len(digits.rstrip("0"))
+        if not zeros or len(digits) - zeros < 2:
+            return None
+        coarse = replace(numeral, quantum=numeral.quantum.scaleb(zeros))
+        for run in binding.runs:
+            for path in binding.paths:
+                value = self.evidence.runs[run].metrics.get(path)
+                if value is not None and shows(coarse, value):
+                    of = f"{self.evidence.names[path]} of {run}, rounded to {zeros} places less"
+                    return Ruling(verdict="ambiguous", evidence=f"could be {of}")
+        return None
+
+    def explain(
+        self, numeral: Numeral, runs: Sequence[str], paths: Sequence[str], words: str
+    ) -> Ruling | None:
+        """Return how a number follows from runs and metrics that `words` name; None if not."""
+        said = {kind for kind, pattern in CUES.items() if pattern.search(words)}
+        for kind, what, value in self._all(tuple(runs)[:MAX_RUNS], paths, numeral, said):
+            if kind in said and shows(numeral, value, sign=False):
+                return Ruling(verdict="derived", evidence=what)
+            if not kind and shows(numeral, value, sign=False, exact_scale=True):
+                return Ruling(verdict="ambiguous", evidence=f"could be {what}")
+        return None
+
+    def _all(
+        self, runs: tuple[str, ...], paths: Sequence[str], numeral: Numeral, said: set[str]
+    ) -> Iterator[tuple[str, str, float]]:
+        """Yield (kind, what it is, value)."""
+        for path in paths:
+            name = self.evidence.names[path]
+            for run in runs:
+                yield from self._of_run(run, path)
+            values = [v for r in runs if (v := self.evidence.runs[r].metrics.get(path)) is not None]
+            if values[1:]:
+                yield "mean", f"mean {name} of {', '.join(runs)}", statistics.fmean(values)
+                yield "seed", f"range of {name} over {', '.join(runs)}", max(values) - min(values)
+            compared = runs if len(runs) > 1 else dict.fromkeys((*runs, "run_0"))
+            for run, base in itertools.permutations(compared, 2):
+                if run != "run_0":
+                    yield from self._of_pair(run, base, path, numeral, tested="test" in said)
+
+    def _of_run(self, run: str, path: str) -> Iterator[tuple[str, str, float]]:
+        results = self.evidence.runs[run]
+        of = f"{self.evidence.names[path]} of {run}"
+        seeds = results.seeds.get(path, ())
+        for value in seeds:
+            yield "seed", f"{of} with one seed", value
+        error = results.stderr.get(path)
+        if error is not None:
+            yield "spread", f"standard error of {of}", error
+        if seeds[1:]:
+            deviation, mean = statistics.stdev(seeds), statistics.fmean(seeds)
+            yield "spread", f"standard deviation of {of}", deviation
+            yield "spread", f"standard deviation of {of}", statistics.pstdev(seeds)
+            yield "seed", f"range of {of} over seeds", max(seeds) - min(seeds)
+            if mean:
+                yield "spread", f"coefficient of variation of {of} in %", deviation / mean * 100
+
+    def _of_pair(
+        self, run: str, base: str, path: str, numeral: Numeral, *, tested: bool
+    ) -> Iterator[tuple[str, str, float]]:
+        runs = self.evidence.runs
+        if base not in runs or path not in runs[run].metrics or path not in runs[base].metrics:
+            return
+        of = f"{self.evidence.names[path]} between {run} and {base}"
+        value, reference = runs[run].metrics[path], runs[base].metrics[path]
+        for how, number in derivations(value, reference, numeral, " points"):
+            yield "", f"{how} of {of}", number
+        if reference and not numeral.percent:
+            yield "", f"ratio of {of}", value / reference
+        if not tested:
+            return
+        try:
+            found = self.evidence.compare(run, base, path)
+        except (ReplyError, ValueError):
+            return
+        for end in found.interval or ():
+            yield "test", f"an end of the 95% interval of the change of {of}", end
+        if found.p_value is not None:
+            yield "test", f"p-value of {of}", found.p_value
+        if found.standard_error:
+            yield "test", f"standard error of the change of {of}", found.standard_error
+            yield "test", f"change of {of} in standard errors", found.delta / found.standard_error
+        if found.minimum_detectable_effect:
+            yield "test", f"detectable effect in {of}", found.minimum_detectable_effect
+
+
+def _in_another_clause(numeral: Numeral, scene: Scene) -> bool:
+    """Say whether all metrics are named in later clauses: `2 hours each; the loss of run_1 is`."""
+    if not scene.metrics or scene.before or scene.metrics[0].start < numeral.start:
+        return False
+    return ";" in scene.text[numeral.end : scene.metrics[0].start]
