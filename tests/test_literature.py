@@ -218,10 +218,22 @@ def test_each_catalog_is_read(
         ([drips], 2, [1.0]),
         ([hangs], 2, [1.0]),
     ],
-    ids=(
-        "forbidden unauthorized missing wait wait-long wait-until broken html bytes nonsense list"
-        " floods drips hangs"
-    ).split(),
+    ids=[
+        "forbidden",
+        "unauthorized",
+        "missing",
+        "wait",
+        "wait-long",
+        "wait-until",
+        "broken",
+        "html",
+        "bytes",
+        "nonsense",
+        "list",
+        "floods",
+        "drips",
+        "hangs",
+    ],
 )
 def test_a_bad_catalog_is_passed_over(
     tmp_path: Path, bad: list[Answer], hits: int, waits: list[float]
