@@ -28,6 +28,7 @@ from ai_scientist.records import MetricSpec, Results, Run, Scalar, Template
 from ai_scientist.results import combine, read_results
 from ai_scientist.sandbox_choice import choose_sandbox
 from ai_scientist.settings import Places, Settings, settings_from_json
+from ai_scientist.slots import list_gpus
 from ai_scientist.study import read_study, run_names
 from ai_scientist.templates import find_template, load_template
 from ai_scientist.workspace import RunFolder, create_run_folder, open_run_folder
@@ -211,8 +212,7 @@ class Replay:
             allow_unsandboxed=self.settings.allow_unsandboxed,
             probe_folder=self.places.cache / "probe",
         )
-        gpus = int(describe_hardware().get("gpus") or 0)
-        executor = LocalExecutor(sandbox, gpus=[str(number) for number in range(gpus)])
+        executor = LocalExecutor(sandbox, gpus=list_gpus())
         python = self.settings.python
         bench = make_bench(
             self.template,
