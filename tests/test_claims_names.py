@@ -85,7 +85,7 @@ def test_latex_prints_what_the_checks_expand(tmp_path: Path) -> None:
     ).stdout  # fmt: skip
     printed = " ".join(text.split())
     expanded = expand_latex(body, EVIDENCE)
-    shown = expanded.text.replace(r"\%", "%").replace("[unknown number]", "??")
+    shown = expanded.text.replace(r"\%", "%").replace(r"\ensuremath{-}", "−").replace("[unknown number]", "??")
     assert shown in printed
     assert "nothing" in expanded.problems[0]
 

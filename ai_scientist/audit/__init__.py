@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ai_scientist.audit.chats import read_chats
 from ai_scientist.audit.paper import (
     check_notes_text,
     check_paper_text,
@@ -81,7 +82,8 @@ def to_json(report: Report) -> Json:
 
 def audit_command(folder: Path, as_json: bool) -> int:
     """Print the audit of a folder; return the exit code: 1 when there are findings."""
-    return _print(audit_report(folder), as_json, title=str(folder))
+    chats = tuple(f"chat {chat.describe()}" for chat in read_chats(folder))
+    return _print(audit_report(folder), as_json, title=str(folder), remarks=chats)
 
 
 def check_paper_command(tex: Path, runs: Path, as_json: bool) -> int:
@@ -89,12 +91,12 @@ def check_paper_command(tex: Path, runs: Path, as_json: bool) -> int:
     return _print(check_paper(tex, runs), as_json, title=str(tex))
 
 
-def _print(report: Report, as_json: bool, *, title: str) -> int:
+def _print(report: Report, as_json: bool, *, title: str, remarks: Sequence[str] = ()) -> int:
     if as_json:
         json.dump(to_json(report), sys.stdout, indent=1, ensure_ascii=False)
         sys.stdout.write("\n")
     else:
-        sys.stdout.write("\n".join(lines_of(report, title)) + "\n")
+        sys.stdout.write("\n".join([*lines_of(report, title), *remarks]) + "\n")
     return 1 if report.findings else 0
 
 

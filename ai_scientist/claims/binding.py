@@ -40,6 +40,7 @@ CHANGE_BEHIND = re.compile(
     re.I,
 )
 VERSUS = re.compile(r"(?:\bvs\.?|\bversus|\bagainst|\bcompared (?:to|with)|→|->)\s*\Z", re.I)
+ARROW = re.compile(r"[\s$]*(?:to|→|->)[\s$]*", re.I)
 FROM = re.compile(r"\bfrom\s+(?:about\s+|~)?\Z", re.I)
 COMPARED_WITH = re.compile(
     r"\b(?:than|over|compared (?:to|with)|relative to|versus|vs\.?|against|of)\s+(?:that of\s+)?\Z",
@@ -137,12 +138,22 @@ def bind(scene: Scene, evidence: Evidence) -> Mapping[int, Binding]:
             exact=metric.exact if metric else True,
             spent=not tight and _is_spent(scene, index, mention),
         )
-        if not tight and FROM.search(scene.text[: numeral.start]) and "run_0" in evidence.runs:
+        if not tight and _starts_a_change(scene, index) and "run_0" in evidence.runs:
             known = (*runs, *scene.named_runs, *scene.here, "run_0")
             bindings[index] = Binding(
                 paths=paths, runs=tuple(dict.fromkeys(known)), named=True, exact=False, spent=True
             )
     return bindings
+
+
+def _starts_a_change(scene: Scene, index: int) -> bool:
+    """Say whether a number is where a change starts: `from 0.4`, `0.4 to 0.5`, `0.4 → 0.5`."""
+    numeral = scene.numerals[index]
+    if FROM.search(scene.text[: numeral.start]):
+        return True
+    if index + 1 == len(scene.numerals):
+        return False
+    return bool(ARROW.fullmatch(scene.text[numeral.end : scene.numerals[index + 1].start]))
 
 
 def _is_spent(scene: Scene, index: int, mention: RunMention | None) -> bool:
@@ -163,9 +174,9 @@ def is_change(text: str, numeral: Numeral) -> bool:
 
 def _lists(scene: Scene) -> tuple[dict[int, RunMention], dict[int, MetricMention]]:
     """Pair lists: `runs 1 and 2 reach 0.4 and 0.5`, `loss and accuracy are 0.4 and 0.9`."""
-    values = [
-        i for i, n in enumerate(scene.numerals) if not n.spread and not is_change(scene.text, n)
-    ]
+    plain = [i for i, n in enumerate(scene.numerals) if not n.spread]
+    changes = {i for i in plain if is_change(scene.text, scene.numerals[i])}
+    values = plain if changes == set(plain) else [i for i in plain if i not in changes]
     paired_runs: dict[int, RunMention] = {}
     paired_metrics: dict[int, MetricMention] = {}
     done = 0
@@ -200,7 +211,9 @@ def _pair(
     elif not runs and len(behind) == len(series) and _listed(scene.text, behind):
         paired_runs = dict(zip(series, behind, strict=True))
     paired_metrics: dict[int, MetricMention] = {}
-    if len(metrics) == len(series) and len({m.paths for m in metrics}) == len(metrics):
+    apart = metrics and any(metrics[0].end <= n.start < metrics[-1].start for n in scene.numerals)
+    distinct = len({m.paths for m in metrics}) == len(metrics)
+    if len(metrics) == len(series) and distinct and not apart:
         paired_metrics = dict(zip(series, metrics, strict=True))
     return paired_runs, paired_metrics
 
@@ -249,7 +262,7 @@ def _run_of(scene: Scene, index: int, numeral: Numeral) -> tuple[RunMention | No
     behind = [m for m in scene.runs if m.start >= numeral.end]
     before = [m for m in scene.runs if m.end <= numeral.start]
     if before and RUN_TIGHT_BEFORE.match(scene.text[before[-1].end : numeral.start]):
-        return before[-1], True
+        return before[-1], not _shares_parenthesis(scene, index)
     close = _tight_behind(scene, numeral)
     if close is not None:
         return close, True
@@ -282,6 +295,16 @@ def _tight_behind(scene: Scene, numeral: Numeral) -> RunMention | None:
     gap = re.sub(r"^\s*(?:±|\+/-)\s*[\d.,]+", "", gap)
     tight = RUN_BEHIND.match(gap) and gap.strip() and not _owns_next(scene, behind)
     return behind if tight else None
+
+
+def _shares_parenthesis(scene: Scene, index: int) -> bool:
+    """Say whether a number stands with others in one parenthesis: `(0.41 against 0.52)`."""
+    numeral = scene.numerals[index]
+    if not scene.text[: numeral.start].rstrip().endswith("("):
+        return False
+    inside = scene.text[numeral.end :].partition(")")[0]
+    rest = [n for n in scene.numerals[index + 1 :] if n.end <= numeral.end + len(inside)]
+    return any(not n.spread and not n.percent for n in rest)
 
 
 def _owns_next(scene: Scene, mention: RunMention) -> bool:

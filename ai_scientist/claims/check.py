@@ -23,6 +23,7 @@ from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.exempt import (
     RESULT_WORDS,
     inequality,
+    is_agreement,
     is_counted,
     is_general_setting,
     is_goal,
@@ -47,6 +48,15 @@ from ai_scientist.errors import ReplyError
 from ai_scientist.records import Finding, Json
 
 Kind = Literal["notes", "latex"]
+PLAN = re.compile(
+    r"\b(?:plan(?:s|ned)?|next|will|would|could|should|future|propose|let us|let's|later)\b", re.I
+)
+TYPED = re.compile(
+    r"(?:[+\-−–]\s?)?(?:\d+(?:(?:\{,\}|\\,|[,\u2009\u202f])\d{3}(?!\d))*(?:\.\d+)?|\.\d+)"
+    r"(?:\s?(?:\\times|\\cdot|[×·])\s?10\s?(?:\^\s?(?:\{[^{}]{1,6}\}|[+\-−]?\d+)|⁻?[⁰¹²³⁴-⁹]+)"
+    r"|[eE][+\-−]?\d+)?"
+)
+"""A number as a person types it, in notes or in LaTeX, without its unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +140,8 @@ class _Checker:
     numbers: list[Number] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     before: tuple[str, ...] = ()
+    recent: tuple[str, ...] = ()
+    """Paths of every metric that the last sentence naming one named."""
     paragraph: tuple[str, int] = ("", -1)
 
     def __post_init__(self) -> None:
@@ -150,7 +162,7 @@ class _Checker:
         text = self._macros(unit.text, unit.place, unit.context)
         here = (unit.heading, unit.paragraph)
         if here != self.paragraph and not unit.item:
-            self.before = ()
+            self.before = self.recent = ()
         self.paragraph = here
         numerals = tuple(
             n for n in find_numerals(text) if not is_no_number(text, n, item=unit.item)
@@ -160,6 +172,7 @@ class _Checker:
         )
         if scene.metrics:
             self.before = scene.metrics[-1].paths
+            self.recent = tuple(path for m in scene.metrics for path in m.paths)
         self._unknown_runs(scene, unit)
         bindings = bind(scene, self.evidence)
         for index, numeral in enumerate(scene.numerals):
@@ -180,6 +193,8 @@ class _Checker:
         """Return a ruling, or None for a number that claims nothing."""
         text = scene.text
         change = is_change(text, numeral)
+        if is_agreement(text, numeral):
+            numeral, change = replace(numeral, signed=False), True
         if is_sample_size(text, numeral) or is_resource(text, numeral, self.evidence.paths):
             return None
         if is_ratio(text, numeral):
@@ -208,7 +223,7 @@ class _Checker:
         ruling = self.judge.rule(numeral, binding, scene, change=change)
         if ruling.kind and (where := known_setting(numeral, self.vocabulary)):
             return Ruling(verdict="ambiguous", evidence=f"could be {where}")
-        return self.quantities.soften(ruling, numeral, binding, scene)
+        return self.quantities.soften(ruling, numeral, binding, scene, self.recent)
 
     def _unnamed(
         self, numeral: Numeral, binding: Binding, scene: Scene, unit: Sentence, *, change: bool
@@ -244,6 +259,9 @@ class _Checker:
         if where := known_setting(numeral, self.vocabulary):
             return Ruling(verdict="configuration", evidence=where)
         if scene.metrics and mention is None:
+            paths = tuple(path for m in scene.metrics for path in m.paths)
+            if self.judge.hits(numeral, self.evidence.runs, paths):
+                return Ruling(verdict="ambiguous", evidence="a value that stands for a symbol")
             return Ruling(
                 verdict="unsupported",
                 kind="unsupported_number",
@@ -290,7 +308,8 @@ class _Checker:
 
     def _unknown_runs(self, scene: Scene, unit: Sentence) -> None:
         for mention in scene.runs:
-            if mention.kind in ("run", "baseline") and not mention.runs:
+            planned = PLAN.search(scene.text)
+            if mention.kind in ("run", "baseline") and not mention.runs and not planned:
                 self.findings.append(
                     Finding(
                         kind="unknown_run",
@@ -373,8 +392,7 @@ def mark_unsupported(text: str, report: Report, *, mark: str) -> Iterator[str]:
     wrong = [n for n in report.numbers if n.verdict == "unsupported"]
     for number in sorted(wrong, key=lambda n: (n.line, -n.column)):
         line = lines[number.line - 1]
-        at = line.find(number.text.lstrip("+-−").rstrip("%kMxX "), max(0, number.column - 1))
-        core = re.match(r"\d*(?:[.,]?\d+)*", line[at:]) if at >= 0 else None
-        if core is not None:
-            lines[number.line - 1] = line[:at] + mark + line[at + core.end() :]
+        typed = TYPED.search(line, max(0, number.column - 1))
+        if typed is not None:
+            lines[number.line - 1] = line[: typed.start()] + mark + line[typed.end() :]
     yield from lines

@@ -39,7 +39,12 @@ CONVENTION = re.compile(
     r"\s?%?\s*(?:confidence|ci\b|power\b|(?:significance )?level|quantile|percentile|interval)",
     re.I,
 )
-P_VALUE = re.compile(r"\bp\s*(?:-?values?)?\s*[<≤>]\s*\Z", re.I)
+P_VALUE = re.compile(
+    r"\bp\s*(?:-?values?)?\s*[<≤>]\s*\Z"
+    r"|\bp-?\s?values?\b[^.;]{0,80}(?:[<≤>]|below|under|less than)\s*\Z",
+    re.I,
+)
+AGREEING = re.compile(r"\bwithin\s+(?:about\s+|~|≈)?\Z", re.I)
 OUT_OF = re.compile(r"(?<![\w.,])\d{1,6}\s+(?:out\s+)?of\s+(?:the\s+)?\Z")
 ABOUT_CHANGES = re.compile(
     r"\b(?:differences?|changes?|effects?|gaps?|deviations?)\b[^.;,]{0,30}\Z", re.I
@@ -154,6 +159,13 @@ def is_resource(text: str, numeral: Numeral, paths: tuple[str, ...]) -> bool:
     return bool(spent) and not any(RESOURCE_METRIC.search(path) for path in paths)
 
 
+def is_agreement(text: str, numeral: Numeral) -> bool:
+    """Say whether a percentage tells how near two values are: `within 3% of run_1`."""
+    return numeral.percent and bool(
+        AGREEING.search(text[max(0, numeral.start - 30) : numeral.start])
+    )
+
+
 def is_sample_size(text: str, numeral: Numeral) -> bool:
     """Say whether a whole number is how many were counted: `n = 5`."""
     return numeral.integer and bool(
@@ -215,4 +227,4 @@ def inequality(text: str, numeral: Numeral) -> int:
     word = match[0].lower()
     if re.search(r"[>≥]|above|over|at least|more|greater|exceed", word):
         return 1
-    return -1 if re.search(r"[<≤]|below|under|at most|less|within", word) else 0
+    return -1 if re.search(r"[<≤]|below|under|at most|less", word) else 0

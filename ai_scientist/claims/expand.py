@@ -172,11 +172,12 @@ def _change(
             f"{runs[1]} is 0 in {evidence.names[path]}: no percentage exists; name both values."
         )
     if percent and seen.relative is not None:
-        shown = format_percent(seen.relative, style=style)
-        sign = "+" if seen.relative > 0 else ""
+        shown = format_percent(abs(seen.relative), style=style)
     else:
-        shown = format_number(seen.delta, seen.standard_error, style=style)
-        sign = "+" if seen.delta > 0 else ""
+        shown = format_number(abs(seen.delta), seen.standard_error, style=style)
+    # In text TeX would print a hyphen for a bare minus sign.
+    minus = r"\ensuremath{-}" if style == "latex" else "-"
+    sign = "+" if seen.delta > 0 else minus if seen.delta < 0 else ""
     remark = "" if seen.noise == "measured" else f" ({seen.noise})"
     return f"{sign}{shown}{remark}"
 

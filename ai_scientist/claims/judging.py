@@ -195,6 +195,9 @@ class Judge:
         if binding.group and "run_0" in self.evidence.runs:
             yield from ((run, "run_0") for run in binding.runs if run != "run_0")
             return
+        own = [run for run in binding.runs if run != "run_0"]
+        if binding.tight and len(own) == 1 and not self._compared(scene):
+            yield own[0], "run_0"
         runs = list(dict.fromkeys((*binding.runs, *scene.named_runs, *scene.here)))
         if "run_0" in self.evidence.runs and len([r for r in runs if r != "run_0"]) == len(runs):
             only_one = len(scene.named_runs or scene.here) <= 1 or bool(binding.group)
@@ -213,6 +216,11 @@ class Judge:
                 if a not in (b, "run_0") and count < MAX_PAIRS:
                     count += 1
                     yield a, b
+
+    def _compared(self, scene: Scene) -> bool:
+        """Say whether a sentence names what it compares with, or there is no baseline."""
+        said = any(REFERENCE.search(scene.text[: mention.start]) for mention in scene.runs)
+        return said or "run_0" not in self.evidence.runs
 
     def _reference(self, scene: Scene) -> str:
         """Return the run that a sentence compares with; empty when it does not say."""

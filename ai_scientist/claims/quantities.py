@@ -21,6 +21,11 @@ from ai_scientist.errors import ReplyError
 
 SOFTENED = ("unsupported_number", "wrong_attribution")
 MAX_RUNS = 12
+ARITHMETIC = re.compile(
+    r"\b(?:half|halves|halfway|third|quarter|thirds|quarters|twice|sum|total|combined|product)\s+(?:of|the)\b"
+    r"|\bextrapolat|\binterpolat|\badding\b|\bsubtracting\b|\bmidpoint\b",
+    re.I,
+)
 CUES = {
     "seed": re.compile(
         r"\bseeds?\b|\bper-seed|\bmin(?:imum)?\b|\bmax(?:imum)?\b|\brange|\bspan|\bbetween\b"
@@ -47,7 +52,14 @@ class Quantities:
 
     evidence: Evidence
 
-    def soften(self, ruling: Ruling, numeral: Numeral, binding: Binding, scene: Scene) -> Ruling:
+    def soften(
+        self,
+        ruling: Ruling,
+        numeral: Numeral,
+        binding: Binding,
+        scene: Scene,
+        recent: tuple[str, ...] = (),
+    ) -> Ruling:
         """Return a milder ruling where a finding would be more than the words allow.
 
         A number in a sentence that names no metric makes no claim that could be held against a
@@ -67,6 +79,12 @@ class Quantities:
         runs = tuple(dict.fromkeys(run for m in explicit for run in m.runs)) or scene.here
         if not binding.group:
             runs = tuple(dict.fromkeys((*binding.runs, *runs)))
+        if not scene.metrics:
+            paths = tuple(dict.fromkeys((*paths, *recent)))
+        if not scene.runs or {m.kind for m in explicit} == {"baseline"}:
+            runs = tuple(dict.fromkeys((*runs, *scene.here)))
+        if ARITHMETIC.search(scene.text[: numeral.start]):
+            return Ruling(verdict="ambiguous", evidence="its words tell of a calculation")
         found = self.explain(numeral, runs, paths, scene.text)
         return found or self._rounded(numeral, binding) or ruling
 

@@ -174,7 +174,11 @@ class TableJudge:
                 if re.fullmatch(r"[\s$]*[-+±~]?[\d.,]+\D{0,20}.*", c.text.strip())
                 and (position > 0 or not re.search(r"[A-Za-z]{2}", c.text))
             ]
-            if bare or position >= 3:
+            above = " ".join(cell.text for cell in head[-1][1:]) if head else ""
+            numbers_of_runs = RUN_HEADER.match(above) and all(
+                re.fullmatch(r"\s*\d{1,3}\s*", cell.text) for cell in row[1:]
+            )
+            if (bare and not numbers_of_runs) or position >= 3:
                 return head, list(table.rows[position:])
             head.append(row)
             if position == 0 and len(table.rows) > 1 and not any(c.text.strip() for c in row[1:]):
@@ -183,9 +187,13 @@ class TableJudge:
 
     def _columns(self, head: list[tuple[Cell, ...]], width: int) -> list[_Label]:
         texts = [""] * width
-        for row in head:
+        for level, row in enumerate(head):
+            group = ""
             for index, cell in enumerate(row):
-                texts[index] = f"{texts[index]} {cell.text.strip()}".strip()
+                own = cell.text.strip()
+                # A header above others spans the empty cells behind it.
+                group = own or (group if index > 1 and level + 1 < len(head) else "")
+                texts[index] = f"{texts[index]} {group}".strip()
         return [self._label(text) for text in texts]
 
     def _label(self, text: str) -> _Label:
