@@ -42,6 +42,7 @@ CUES = {
         r"|(?-i:\bSEM?\b)|\bsigma|σ|\bdetectable|\bt\s*[-=]|\bstandard deviations?\b",
         re.I,
     ),
+    "percent": re.compile(r"%|\bper\s?cent|\brelative\b", re.I),
     "mean": re.compile(r"\bmean|\baverag|\bmedian|\bpooled\b|\boverall\b", re.I),
 }
 
@@ -123,14 +124,22 @@ class Quantities:
             name = self.evidence.names[path]
             for run in runs:
                 yield from self._of_run(run, path)
-            values = [v for r in runs if (v := self.evidence.runs[r].metrics.get(path)) is not None]
-            if values[1:]:
-                yield "mean", f"mean {name} of {', '.join(runs)}", statistics.fmean(values)
-                yield "seed", f"range of {name} over {', '.join(runs)}", max(values) - min(values)
+            for group in {runs, tuple(run for run in runs if run != "run_0")}:
+                values = [
+                    value
+                    for run in group
+                    if (value := self.evidence.runs[run].metrics.get(path)) is not None
+                ]
+                if values[1:]:
+                    of = f"{name} of {', '.join(group)}"
+                    yield "mean", f"mean {of}", statistics.fmean(values)
+                    yield "seed", f"range of {of}", max(values) - min(values)
             compared = runs if len(runs) > 1 else dict.fromkeys((*runs, "run_0"))
             for run, base in itertools.permutations(compared, 2):
                 if run != "run_0":
-                    yield from self._of_pair(run, base, path, numeral, tested="test" in said)
+                    yield from self._of_pair(
+                        run, base, path, numeral, tested="test" in said, percent="percent" in said
+                    )
 
     def _of_run(self, run: str, path: str) -> Iterator[tuple[str, str, float]]:
         results = self.evidence.runs[run]
@@ -150,7 +159,7 @@ class Quantities:
                 yield "spread", f"coefficient of variation of {of} in %", deviation / mean * 100
 
     def _of_pair(
-        self, run: str, base: str, path: str, numeral: Numeral, *, tested: bool
+        self, run: str, base: str, path: str, numeral: Numeral, *, tested: bool, percent: bool
     ) -> Iterator[tuple[str, str, float]]:
         runs = self.evidence.runs
         if base not in runs or path not in runs[run].metrics or path not in runs[base].metrics:
@@ -159,6 +168,8 @@ class Quantities:
         value, reference = runs[run].metrics[path], runs[base].metrics[path]
         for how, number in derivations(value, reference, numeral, " points"):
             yield "", f"{how} of {of}", number
+        if reference and numeral.percent is False and percent:
+            yield "", f"relative change in % of {of}", (value - reference) / abs(reference) * 100
         if reference and not numeral.percent:
             yield "", f"ratio of {of}", value / reference
         if not tested:

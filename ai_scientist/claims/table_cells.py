@@ -26,7 +26,7 @@ THE_OTHER = re.compile(
 )
 BOUND = re.compile(r"[<>≤≥]\s*\Z")
 RUN_HEADER = re.compile(r"^\W*runs?\W*(?:no\.?|number|id|#)?\W*$", re.I)
-PERCENT_COLUMN = re.compile(r"\(\s*%\s*\)|^\s*%\s*$|\bin %|\bpercent\b", re.I)
+PERCENT_COLUMN = re.compile(r"\(\s*%\s*\)|^\s*%|%\s*$|\bin %|\bpercent\b", re.I)
 PLAIN_COLUMN = re.compile(r"^\W*(?:runs?|seeds?|n|#|no\.?|steps?|epochs?|id|year|ref\.?)\W*$", re.I)
 
 
@@ -131,7 +131,12 @@ class TableJudge:
                 beside = "±" if position and before.endswith("(") else ""
                 words = f"{before} {beside} {column.text} {label.text} {around.corner}"
                 every = (*paths, *(p for m in around.left_metrics for p in m.paths))
-                found = self.quantities.explain(numeral, named, every or self.evidence.paths, words)
+                beside_it = tuple(
+                    dict.fromkeys((*named, *(run for one in mentions for run in one.runs)))
+                )
+                found = self.quantities.explain(
+                    numeral, beside_it, every or self.evidence.paths, words
+                )
                 if found is not None and not every:
                     found = replace(found, verdict="ambiguous")
                 ruling = found or ruling

@@ -90,7 +90,7 @@ SETTING_WORDS = {
 }  # fmt: skip
 RUN = re.compile(
     r"\bruns?[\s_~-]{0,2}(?P<first>\d{1,3})(?P<arm>/[A-Za-z][\w-]*)?\b"
-    r"(?P<more>(?:\s?(?:,|,?\s?and|&|to|through|–|-)\s?(?:runs?[\s_]?)?\d{1,3}\b(?![.%]\w*))*)",
+    r"(?P<more>(?:\s?(?:,|,?\s?and|&|to|through|–|-)\s?(?:runs?[\s_]?)?\d{1,3}\b(?!%|\.\d))*)",
     re.I,
 )
 BASELINE = re.compile(r"\b(?:the\s+)?baselines?\b|\bunmodified\s+(?:model|code|template)\b", re.I)
