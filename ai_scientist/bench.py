@@ -11,7 +11,8 @@ from ai_scientist.environments import Environment, environment_for
 from ai_scientist.errors import SetupError
 from ai_scientist.foreign import data_beside
 from ai_scientist.interpreters import interpreter_for
-from ai_scientist.laboratory import Bench, run_environment, tail_of_logs
+from ai_scientist.laboratory import Bench, run_environment
+from ai_scientist.observation import tail_of_logs
 from ai_scientist.protocols import Executor
 from ai_scientist.records import ExitCause, Profile, RunLimits, RunRequest, Template
 from ai_scientist.templates import profile_of

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from ai_scientist.journal import write_json
-from ai_scientist.laboratory import Laboratory, Observation
+from ai_scientist.laboratory import Laboratory
 from ai_scientist.notes import arm_lines
+from ai_scientist.observation import Observation
 from ai_scientist.protocols import Journal
 from ai_scientist.records import Attempt, AttemptKind, Control, Json, Results, Run, Scalar
 from ai_scientist.result_files import results_to_final_info

@@ -18,12 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ai_scientist.changes import changed_lines, describe_seed_only_change
-from ai_scientist.laboratory import (
-    Laboratory,
-    Observation,
-    observation_from_json,
-    observation_to_json,
-)
+from ai_scientist.laboratory import Laboratory
+from ai_scientist.observation import Observation, observation_from_json, observation_to_json
 from ai_scientist.protocols import Journal
 from ai_scientist.records import Check, Code, GateReport, Json, MetricSpec, Run, Scalar
 from ai_scientist.results import config_diff
@@ -35,7 +31,7 @@ class Gates:
     """Judges candidates for one run folder, remembering each code's rehearsals."""
 
     def __init__(self, laboratory: Laboratory, journal: Journal) -> None:
-        self._laboratory = laboratory
+        self.laboratory = laboratory
         self._journal = journal
         self._rehearsed: dict[str, list[Observation]] = {}
         self._lines_ran: dict[str, list[int]] = {}
@@ -83,7 +79,7 @@ class Gates:
             checks.append(check)
             if check.verdict == "refused":
                 return GateReport(checks=tuple(checks), repairable=gate is check_lint)
-        if not self._laboratory.has_smoke:
+        if not self.laboratory.has_smoke:
             detail = "the template has no smoke profile"
             checks.append(Check(gate="runs", verdict="not decidable", detail=detail))
             checks.append(Check(gate="has an effect", verdict="not decidable", detail=detail))
@@ -115,7 +111,7 @@ class Gates:
             again = pool.submit(self._rehearse, f"{step}/smoke_old_again", old, 2)
             after = self._rehearse(f"{step}/smoke_new_again", new, 2)
             before = again.result()
-        specs = self._laboratory.bench.template.metrics
+        specs = self.laboratory.bench.template.metrics
         effect = compare_smoke(before, after, specs)
         verdict: Check
         if effect.moved:
@@ -142,17 +138,17 @@ class Gates:
         seen = self._rehearsed.setdefault(code_sha256(code), [])
         while len(seen) < times:
             attempt = f"{key}_{len(seen)}"
-            traced = len(seen) == 1 and not self._laboratory.bench.template.foreign
+            traced = len(seen) == 1 and not self.laboratory.bench.template.foreign
             seen.append(
-                self._laboratory.smoke(attempt, code.commit, code.files, measure_coverage=traced)
+                self.laboratory.smoke(attempt, code.commit, code.files, measure_coverage=traced)
             )
             if traced:
                 self._note_lines(attempt, code)
-            self._laboratory.discard(attempt)
+            self.laboratory.discard(attempt)
         return seen
 
     def _note_lines(self, key: str, code: Code) -> None:
-        source = self._laboratory.folder.staging(key) / "source"
+        source = self.laboratory.folder.staging(key) / "source"
         lines = read_coverage(source / "run_1" / ".coverage", source / MAIN_FILE)
         if lines is not None:
             self._lines_ran[code_sha256(code)] = sorted(lines)

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ai_scientist.errors import BudgetSpent, ResultError
@@ -20,37 +20,31 @@ from ai_scientist.foreign import place_data
 from ai_scientist.hardware import hardware_class
 from ai_scientist.journal import write_atomically
 from ai_scientist.leftovers import collect
+from ai_scientist.observation import (
+    FAILURES,
+    Observation,
+    describe_failure,
+    observation_from_json,
+    tail_of_logs,
+)
 from ai_scientist.protocols import Executor, Journal
 from ai_scientist.records import (
     AttemptKind,
-    Execution,
     ExitCause,
     Json,
     Limits,
     Profile,
-    Results,
     RunLimits,
     RunRequest,
     Scalar,
     Template,
 )
-from ai_scientist.redaction import redact_files, redacted
-from ai_scientist.result_files import results_from_json, results_to_json
+from ai_scientist.redaction import redact_files
+from ai_scientist.result_files import results_to_json
 from ai_scientist.results import read_results
 from ai_scientist.workspace import RunFolder
 
-LOG_TAIL_CHARACTERS = 3000
 SMOKE_TIMEOUT_S = 60.0
-FAILURES = {
-    ExitCause.CRASH: AttemptKind.CRASHED,
-    ExitCause.KILLED: AttemptKind.CRASHED,
-    ExitCause.CANCELLED: AttemptKind.CRASHED,
-    ExitCause.TIMEOUT: AttemptKind.TIMED_OUT,
-    ExitCause.MEMORY: AttemptKind.LIMIT,
-    ExitCause.DISK: AttemptKind.LIMIT,
-    ExitCause.OUTPUT: AttemptKind.LIMIT,
-    ExitCause.PROCESSES: AttemptKind.LIMIT,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,25 +73,6 @@ class Bench:
     """Data that a foreign template reads as ../../data (run_0) or ../../../data (others)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Observation:
-    """One execution with what it left: results, or the reason there are none."""
-
-    key: str
-    cause: str
-    returncode: int | None
-    seconds: float
-    gpu_hours: float
-    started_at: str
-    sandbox_tier: str
-    peak_memory_gb: float
-    log_tail: str
-    results: Results | None = None
-    failure: AttemptKind | None = None
-    problem: str = ""
-    """Why there are no results, worded for the coder."""
-
-
 class Laboratory:
     """Executes the code of commits and candidates for one run folder."""
 
@@ -120,6 +95,7 @@ class Laboratory:
         self._cache = cache
         self._report = report
         self.gpu_hours = 0.0
+        self._frozen: tuple[str, Mapping[str, str]] | None = None
 
     def run(
         self,
@@ -205,9 +181,25 @@ class Laboratory:
             return staging  # it has ended, or runs as a job elsewhere
         staging = self.folder.clear_staging(key)
         self.folder.export(commit, staging / "source")
+        self._restore_frozen(key, commit, staging / "source")
         for name, content in files.items():
             write_atomically(staging / "source" / name, content)
         return staging
+
+    def _restore_frozen(self, key: str, commit: str, source: Path) -> None:
+        """Compare the frozen files of a commit with the first one's by hash, and put those back."""
+        names = self.bench.template.frozen
+        if not names:
+            return
+        if self._frozen is None:
+            first = self.folder.git("rev-list", "--max-parents=0", commit).split()[0]
+            self._frozen = (first, self.folder.hashes(first, names))
+        first, known = self._frozen
+        found = known if commit == first else self.folder.hashes(commit, names)
+        for name in (name for name in names if found.get(name) != known.get(name)):
+            self._journal.note("frozen_touched", {"about": key, "file": name})
+            self._report(f"{key}: frozen file {name} was changed; it is restored for the run")
+            write_atomically(source / name, self.folder.read(first, name))
 
     def _request(
         self,
@@ -323,63 +315,6 @@ def run_environment(
     if overrides:
         environment["AI_SCIENTIST_OVERRIDES"] = json.dumps(dict(overrides))
     return environment
-
-
-def tail_of_logs(execution: Execution) -> str:
-    """Return the end of what was printed, errors first: that is where a traceback stands."""
-    for path in (execution.stderr, execution.stdout):
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:
-            continue
-        if text:
-            return redacted(text[-2 * LOG_TAIL_CHARACTERS :])[-LOG_TAIL_CHARACTERS:]
-    return ""
-
-
-def describe_failure(execution: Execution, limits: RunLimits) -> str:
-    """Say in one sentence, for the coder, how an execution ended."""
-    match execution.cause:
-        case ExitCause.TIMEOUT:
-            took, limit = f"{execution.seconds:.0f} s", f"{limits.timeout_s:g} s"
-            return f"it was stopped after {took}: the limit is {limit}"
-        case ExitCause.MEMORY:
-            return (
-                f"it was stopped at {execution.peak_memory_gb:.1f} GB of memory: "
-                f"the limit is {limits.memory_gb:g} GB"
-            )
-        case ExitCause.DISK:
-            return f"it was stopped for writing more than {limits.disk_gb:g} GB"
-        case ExitCause.OUTPUT:
-            return "it was stopped for printing without end"
-        case ExitCause.PROCESSES:
-            return f"it was stopped for starting more than {limits.processes} processes"
-        case ExitCause.KILLED | ExitCause.CANCELLED:
-            how = execution.reason or f"status {execution.returncode}"
-            return f"it was killed from outside: {how}"
-        case _:
-            return f"it ended with status {execution.returncode}"
-
-
-def observation_from_json(stored: Json) -> Observation:
-    """Rebuild an Observation from a journal line."""
-    results = stored["results"]
-    failure = stored["failure"]
-    return Observation(
-        **{
-            **stored,
-            "results": results_from_json(results) if results is not None else None,
-            "failure": AttemptKind(failure) if failure else None,
-        }
-    )
-
-
-def observation_to_json(observation: Observation) -> Json:
-    """Return the journal's form of an Observation."""
-    stored = asdict(observation)
-    stored["results"] = results_to_json(observation.results) if observation.results else None
-    stored["failure"] = str(observation.failure) if observation.failure else None
-    return stored
 
 
 def _take_from_cache(store: Path, staging: Path, out_name: str) -> Json:

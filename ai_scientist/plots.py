@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ai_scientist.journal import write_atomically
-from ai_scientist.laboratory import Bench, describe_failure, run_environment, tail_of_logs
+from ai_scientist.laboratory import Bench, run_environment
+from ai_scientist.observation import describe_failure, tail_of_logs
 from ai_scientist.protocols import Coder, Executor, Journal, Render
 from ai_scientist.records import EditStatus, ExitCause, Json, Profile, RunLimits, RunRequest
 from ai_scientist.workspace import RunFolder

@@ -23,7 +23,8 @@ from ai_scientist.executors import LocalExecutor
 from ai_scientist.hardware import describe_hardware
 from ai_scientist.ideas import parse_idea
 from ai_scientist.journal import FolderJournal
-from ai_scientist.laboratory import Laboratory, Observation
+from ai_scientist.laboratory import Laboratory
+from ai_scientist.observation import Observation
 from ai_scientist.records import MetricSpec, Results, Run, Scalar, Template
 from ai_scientist.results import combine, read_results
 from ai_scientist.sandbox_choice import choose_sandbox

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ai_scientist.errors import InputError, SetupError
 from ai_scientist.foreign import copy_given_baseline, has_given_baseline, read_given_baseline
-from ai_scientist.laboratory import Observation
 from ai_scientist.naming import ends_with
+from ai_scientist.observation import Observation
 from ai_scientist.records import Limits, Template
 from ai_scientist.scratch import Scratch, scratch_laboratory
 from ai_scientist.template_defects import Defect, read_template

@@ -23,10 +23,11 @@ from ai_scientist.foreign import (
 from ai_scientist.gates import MAIN_FILE, Gates, check_comparable, check_identical
 from ai_scientist.hardware import describe_hardware
 from ai_scientist.journal import write_atomically, write_json
-from ai_scientist.laboratory import Laboratory, Observation
+from ai_scientist.laboratory import Laboratory
 from ai_scientist.mechanism import check_mechanisms
 from ai_scientist.notebook import Notebook, Repair
 from ai_scientist.notes import notes_header, results_table, run_section
+from ai_scientist.observation import Observation
 from ai_scientist.protocols import Journal
 from ai_scientist.records import (
     Attempt,

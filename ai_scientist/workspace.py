@@ -156,6 +156,12 @@ class RunFolder:
         """Return the content of one file in a commit."""
         return self.git("show", f"{commit}:{name}")
 
+    def hashes(self, commit: str, names: Iterable[str]) -> dict[str, str]:
+        """Return git's content hash of those of `names` that a commit holds."""
+        listed = self.git("ls-tree", "-r", "-z", commit, "--", *names)
+        rows = [line.partition("\t") for line in listed.split("\0") if line]
+        return {name: facts.split()[2] for facts, _, name in rows}
+
     def diff(self, old: str, new: str, *names: str) -> str:
         """Return the unified diff between two commits."""
         return self.git("diff", "--no-color", "--no-ext-diff", old, new, "--", *names)

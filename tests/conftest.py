@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from ai_scientist.environments import default_cache_root, environment_for
 from tests.digits_runs import NEW, finish
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+# A shell that starts the suite in the background ignores Ctrl-C for it, and so would every process
+# that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no finding, and the same tree passes or fails alike everywhere.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)

@@ -206,3 +206,16 @@ def test_configuration_outside_varies_confounds() -> None:
 def test_a_seed_change_is_told_from_others(old: str, new: str, found: bool) -> None:
     """Only a change that consists of seeds and shuffling is called that."""
     assert bool(describe_seed_only_change(old, new)) is found
+
+
+def test_a_frozen_file_that_a_commit_changed_is_restored_for_the_run(judged: Judged) -> None:
+    """Whatever came into a commit, what measures is the template's."""
+    laboratory = judged.gates.laboratory
+    laboratory.folder.write({"evaluation.py": "def accuracy(*_):\n    return 1.0\n"})
+    commit = laboratory.folder.commit("touch", ["evaluation.py"])
+    laboratory.smoke("touched", commit, {})
+    source = laboratory.folder.staging("touched") / "source" / "evaluation.py"
+    assert source.read_text() == laboratory.folder.read(judged.old.commit, "evaluation.py")
+    assert judged.journal.lines == [
+        ("frozen_touched", {"about": "touched", "file": "evaluation.py"})
+    ]

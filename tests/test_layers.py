@@ -21,7 +21,8 @@ PAGES = sorted(page for page in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*
 GROUPS = (
     "errors records",
     "protocols ideas templates settings results result_files naming prompts hardware prices tables"
-    " changes redaction processes probe blocks definitions leases slots foreign template_defects",
+    " changes redaction observation processes probe blocks definitions leases slots foreign"
+    " template_defects",
     "workspace journal model wire recorded coder search_replace sandbox sandbox_choice confine"
     " supervisor executors watching leftovers laboratory environments interpreters trackers slurm"
     " testing",

@@ -252,7 +252,7 @@ class Workers:
         job.stopping = why
         job.kill_at = time.monotonic() + self._grace_s
         with contextlib.suppress(ProcessLookupError):
-            job.process.send_signal(signal.SIGINT)
+            job.process.send_signal(signal.SIGTERM)
 
     def _settle(self, job: Job) -> None:
         """Record how a launcher ended, and free its place."""
