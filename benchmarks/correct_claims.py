@@ -1,5 +1,7 @@
 """Correct sentences and tables over synthetic results: whatever is flagged here is a false alarm.
 
+The `first` set stands here; the others, written before the rules were read, in `claims/`.
+
 `{v:1:a}` becomes the value of metric a in run 1, and so on: see `_shown`.
 """
 
@@ -8,7 +10,8 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from ai_scientist.claims import Evidence
@@ -189,16 +192,19 @@ def _shown(kind: str, runs: list[str], path: str, evidence: Evidence) -> str:
     if kind in ("v", "full", "r2", "r3", "e", "e2", "pm", "se"):
         return _one_value(kind, value, evidence.runs[runs[0]].stderr.get(path))
     if kind in ("sv", "smin", "smax", "sd", "cv"):
-        seeds = evidence.runs[runs[0]].seeds[path]
-        if kind == "cv":
-            return f"{statistics.stdev(seeds) / value * 100:.1f}"
-        if kind == "sv":
-            return format_number(seeds[int(runs[1][4:])])
-        measure = {"smin": min, "smax": max, "sd": statistics.stdev}[kind]
-        return f"{measure(seeds):.3g}" if kind == "sd" else format_number(measure(seeds))
+        return _of_seeds(kind, evidence.runs[runs[0]].seeds[path], runs)
     if kind in ("cilo", "cihi", "pval", "pv", "dse", "zsc"):
         return _tested(kind, evidence.compare(runs[0], runs[1], path))
     return _change(kind, value, base)
+
+
+def _of_seeds(kind: str, seeds: Sequence[float], runs: list[str]) -> str:
+    if kind == "cv":
+        return f"{statistics.stdev(seeds) / statistics.fmean(seeds) * 100:.1f}"
+    if kind == "sd":
+        return f"{statistics.stdev(seeds):.3g}"
+    chosen = {"smin": min, "smax": max}.get(kind)
+    return format_number(chosen(seeds) if chosen else seeds[int(runs[1][4:])])
 
 
 def _one_value(kind: str, value: float, error: float | None) -> str:
@@ -254,6 +260,7 @@ def _change(kind: str, value: float, base: float) -> str:
     }[kind]
 
 
+@cache
 def texts(name: str) -> tuple[tuple[str, str], ...]:
     """Return (kind, template) of a set: `first` from this file, else one of `claims/`."""
     if name == "first":

@@ -112,6 +112,27 @@ def test_a_clean_folder_has_no_finding(tmp_path: Path) -> None:
     assert audit_command(tmp_path, True) == 0
 
 
+def test_chat_histories_are_told_and_are_no_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Edits that could not be read and stated costs are counted for a person, not in the JSON."""
+    shutil.copytree(FOLDERS / "widths", tmp_path, dirs_exist_ok=True)
+    before = audit(tmp_path)
+    (tmp_path / "idea_aider.txt").write_text(
+        "> Tokens: 34k sent, 510 received. Cost: $0.11 message, $0.34 session.\n"
+        "> The LLM did not conform to the edit format.\n"
+        "> # 1 SEARCH/REPLACE block failed to match!\n"
+        "> Tokens: 4k sent, 51 received. Cost: $0.05 message, $0.39 session.\n"
+        "The LLM did not conform to the edit format, says the model.\n"
+    )
+    (tmp_path / "other_aider.txt").symlink_to(tmp_path / "idea_aider.txt")
+    assert audit(tmp_path) == before
+    audit_command(tmp_path, False)
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("chat ")]
+    assert "idea_aider.txt: 1 edit-format failures" in line
+    assert "2 replies with costs, $0.16" in line
+
+
 def test_what_is_missing_is_told_to_the_person(tmp_path: Path) -> None:
     """A folder or a paper that is not there is bad input, with a remedy."""
     with pytest.raises(InputError):

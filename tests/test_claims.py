@@ -97,6 +97,33 @@ def test_a_value_of_another_run_is_a_wrong_attribution(text: str) -> None:
     assert "wrong_attribution" in kinds(text)
 
 
+def test_what_follows_from_named_runs_is_no_finding() -> None:
+    """Seeds, spreads, intervals and p-values count as derived when the words say what they are."""
+    seeds = {"run_0": (2.0, 2.2, 2.4), "run_1": (3.0, 3.3, 3.33)}
+    evidence = Evidence(
+        runs={
+            name: Results(metrics={"d/loss": sum(v) / 3}, seeds={"d/loss": v}, stderr={})
+            for name, v in seeds.items()
+        }
+    )
+    found = evidence.compare("run_1", "run_0", "d/loss")
+    assert found.interval is not None
+    assert found.p_value is not None
+    low, high = found.interval
+    true = (
+        "The seeds of run_1 gave a loss of 3.00, 3.30 and 3.33.",
+        "The loss of run_0 has a standard deviation of 0.200.",
+        f"The loss of run_1 differs from run_0 by 1.01 (95% CI [{low:.3f}, {high:.3f}]).",
+        f"For the loss, run_1 against run_0 gives p = {found.p_value:.3f}.",
+    )
+    for text in true:
+        report = check_prose(text, evidence)
+        assert not report.findings
+        assert {n.verdict for n in report.numbers} <= {"derived", "supported"}, text
+    invented = ("The seeds of run_1 gave a loss of 3.07.", "For run_1 the loss is 3.30.")
+    assert all(check_prose(text, evidence).findings for text in invented)
+
+
 @pytest.mark.parametrize(
     ("text", "false"),
     [
@@ -173,6 +200,25 @@ def test_what_stays_unsupported_is_marked() -> None:
     report = check_prose(text, EVIDENCE)
     marked = "\n".join(mark_unsupported(text, report, mark="[?]"))
     assert marked == text.replace("555.5", "[?]")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "marked"),
+    [
+        ("notes", "The final loss of run_2 is 3.87, so far.", "[?], so far."),
+        ("notes", "The final loss of run_2 is 3.87e2 or so.", "[?] or so."),
+        ("notes", "The final loss of run_2 is -3.871.", "[?]."),
+        ("latex", r"The final loss of run 2 is $3.9\times 10^{4}$, so far.", "$[?]$, so far."),
+        ("latex", "The final loss of run 2 is 1{,}234, so far.", "[?], so far."),
+        ("latex", r"The test accuracy of run 2 is 3.87\%, so far.", r"[?]\%, so far."),
+    ],
+)
+def test_a_mark_takes_the_whole_number_and_nothing_behind_it(
+    kind: str, text: str, marked: str
+) -> None:
+    """Exponents and thousands separators go with the number; commas and units stay."""
+    report = check_prose(text, EVIDENCE, kind="latex" if kind == "latex" else "notes")
+    assert "".join(mark_unsupported(text, report, mark="[?]")).partition(" is ")[2] == marked
 
 
 @pytest.mark.parametrize(

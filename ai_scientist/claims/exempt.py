@@ -55,6 +55,7 @@ RESOURCE = re.compile(
     re.I,
 )
 RESOURCE_METRIC = re.compile(r"time|second|minute|hour|memory|cost|usd|bytes|_[sh]\b|gb\b", re.I)
+SETTING_BEHIND = re.compile(r"\s+(?:of|in)\s+(?:the\s+)?", re.I)
 SAMPLE_SIZE = re.compile(r"(?<![A-Za-z_])[nN](?:_\{?\w{1,8}\}?)?\s*(?:=|≈|:)\s*\Z")
 RATIO = re.compile(
     r"\b(?:ratio|factor|multiple|quotient)\s+(?:of|is|was|=|:)\s*(?:about\s+|~|≈)?\Z", re.I
@@ -138,6 +139,11 @@ def setting_of(
     text: str, numeral: Numeral, settings: list[SettingMention], numerals: tuple[Numeral, ...]
 ) -> SettingMention | None:
     """Return the configuration key that a number is the value of: `lr = 0.0003`, `k of 20, 40`."""
+    for mention in settings:
+        if mention.start > numeral.end and SETTING_BEHIND.fullmatch(
+            text[numeral.end : mention.start]
+        ):
+            return mention
     for mention in reversed(settings):
         if mention.end > numeral.start:
             continue

@@ -128,23 +128,12 @@ class TableJudge:
             scene = Scene(text=cell.text, numerals=(numeral,), runs=mentions, metrics=metrics)
             ruling = judge.rule(numeral, binding, scene, change=change)
             if ruling.kind and named:
-                beside = "±" if position and before.endswith("(") else ""
-                words = f"{before} {beside} {column.text} {label.text} {around.corner}"
+                beside = f"{before} {'±' if position and before.endswith('(') else ''}"
+                words = f"{beside} {column.text} {label.text} {around.corner}"
                 every = (*paths, *(p for m in around.left_metrics for p in m.paths))
-                beside_it = tuple(
-                    dict.fromkeys((*named, *(run for one in mentions for run in one.runs)))
-                )
-                found = self.quantities.explain(
-                    numeral, beside_it, every or self.evidence.paths, words
-                )
-                if found is not None and not every:
-                    found = replace(found, verdict="ambiguous")
-                ruling = found or ruling
-            if (
-                ruling.verdict == "unsupported"
-                and not paths
-                and (where := known_setting(numeral, self.vocabulary))
-            ):
+                runs_named = (*named, *(run for one in mentions for run in one.runs))
+                ruling = self._soften(ruling, numeral, runs_named, every, words)
+            if ruling.kind and not paths and (where := known_setting(numeral, self.vocabulary)):
                 ruling = Ruling(verdict="configuration", evidence=where)
             yield CellRuling(
                 numeral=numeral,
@@ -152,6 +141,21 @@ class TableJudge:
                 ruling=ruling,
                 label=" / ".join(t.text.strip() for t in (label, column) if t.text.strip()),
             )
+
+    def _soften(
+        self,
+        ruling: Ruling,
+        numeral: Numeral,
+        runs: tuple[str, ...],
+        paths: tuple[str, ...],
+        words: str,
+    ) -> Ruling:
+        """Return what else a cell may show: a standard error, one seed's value, an interval."""
+        runs = tuple(dict.fromkeys(runs))
+        found = self.quantities.explain(numeral, runs, paths or self.evidence.paths, words)
+        if found is not None and not paths:
+            return replace(found, verdict="ambiguous")
+        return found or ruling
 
     def _one_metric_per_row(self, rulings: list[CellRuling]) -> Iterator[CellRuling]:
         """Turn a row round whose ambiguous label hides that its cells are different metrics."""

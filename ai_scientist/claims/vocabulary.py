@@ -93,7 +93,11 @@ RUN = re.compile(
     r"(?P<more>(?:\s?(?:,|,?\s?and|&|to|through|–|-)\s?(?:runs?[\s_]?)?\d{1,3}\b(?!%|\.\d))*)",
     re.I,
 )
-BASELINE = re.compile(r"\b(?:the\s+)?baselines?\b|\bunmodified\s+(?:model|code|template)\b", re.I)
+BASELINE = re.compile(
+    r"\b(?:the\s+)?baselines?\b|\b(?:unmodified|original)\s+(?:model|code|template)\b"
+    r"|\bthe\s+template's(?:\s+own)?\b",
+    re.I,
+)
 METHOD = re.compile(
     r"\b(?:our|proposed|this)\s+(?:\w+[- ]){0,2}?(?:methods?|approach|models?|variants?|technique|"
     r"saes?|algorithm|system|modification|implementation|architecture|mechanism|design)\b|\bours\b|\bwe\s+(?:achieve|obtain|reach|attain|get)d?\b"
