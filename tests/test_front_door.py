@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ai_scientist.audit import audit
 from ai_scientist.notes import facts
 from ai_scientist.study import read_study
 from ai_scientist.templates import load_template
@@ -374,6 +375,7 @@ def test_ten_runs_and_the_tenth_is_in_the_notes(launch: Launch, project: Path) -
     section = outcome.notes.split("## Run 10:")[1]
     assert "test_loss" in section
     assert "It is drawn." in section
+    assert not [one for one in audit(outcome.folder) if one.kind != "noise_not_measured"]
     template = load_template(project / "templates" / "digits")
     study = read_study(outcome.folder, template.metrics)
     for run in study.runs.values():

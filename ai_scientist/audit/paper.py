@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ai_scientist.claims import Evidence, Report, check_prose
 from ai_scientist.claims.latex import inside
+from ai_scientist.errors import InputError
+from ai_scientist.journal import read_events
 from ai_scientist.records import Finding, Study
 from ai_scientist.study import read_text
 
@@ -15,6 +17,7 @@ PICTURES = ("", ".pdf", ".png", ".jpg", ".jpeg", ".eps")
 CITE = re.compile(r"\\[cC]ite\w*\*?(?:\s*\[[^\]]*\]){0,2}\s*\{([^{}]*)\}")
 INPUT = re.compile(r"\\(?:input|include|subfile)\s*\{([^{}]*)\}")
 COMMENT = re.compile(r"(?<!\\)%.*")
+FACTS = re.compile(r"(^\[facts of .*?^\[end of facts\]$)", re.MULTILINE | re.DOTALL)
 PLACEHOLDER = re.compile(
     r"\b(?:[A-Z]{3,}(?: [A-Z]{3,})? HERE|PLEASE FILL IN[A-Z ]*|TODO\b|FIXME\b|XXX+|[Ll]orem ipsum"
     r"|(?:Conclusions?|Results|Abstract|Introduction|Title|Methods?) Here)\b"
@@ -30,9 +33,39 @@ def paper_of(folder: Path) -> Path | None:
 
 
 def check_notes_text(study: Study) -> Report:
-    """Check notes.txt."""
+    """Check notes.txt; what our code put in for a name is checked as that name."""
     text = read_text(study.folder / "notes.txt")
+    if not study.foreign:
+        text = restore_names(text, named_numbers(study.folder))
     return check_prose(text, Evidence.from_study(study), file="notes.txt")
+
+
+def named_numbers(folder: Path) -> list[tuple[str, str]]:
+    """Return (what stands in the notes, the name it stands for), in the order of the notes."""
+    try:
+        events = read_events(folder / "events.jsonl")
+    except InputError:
+        return []
+    results = [line["result"] for line in events if isinstance(line.get("result"), dict)]
+    return [
+        (str(one["expansion"]), str(one["text"]))
+        for result in results
+        for one in result.get("references", [])
+    ]
+
+
+def restore_names(notes: str, named: Iterable[tuple[str, str]]) -> str:
+    """Put the names back into the prose of notes; the facts, which code wrote, stay."""
+    parts = FACTS.split(notes)  # prose, facts, prose, …
+    prose, at = 0, 0
+    for shown, name in named:
+        for number in range(prose, len(parts), 2):
+            found = parts[number].find(shown, at if number == prose else 0)
+            if found >= 0:
+                parts[number] = parts[number][:found] + name + parts[number][found + len(shown) :]
+                prose, at = number, found + len(name)
+                break
+    return "".join(parts)
 
 
 def check_paper_text(tex: Path, study: Study) -> Report:
