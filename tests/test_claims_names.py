@@ -85,7 +85,9 @@ def test_latex_prints_what_the_checks_expand(tmp_path: Path) -> None:
     ).stdout  # fmt: skip
     printed = " ".join(text.split())
     expanded = expand_latex(body, EVIDENCE)
-    shown = expanded.text.replace(r"\%", "%").replace(r"\ensuremath{-}", "−").replace("[unknown number]", "??")
+    shown = expanded.text
+    for written, seen in ((r"\%", "%"), (r"\ensuremath{-}", "−"), ("[unknown number]", "??")):
+        shown = shown.replace(written, seen)
     assert shown in printed
     assert "nothing" in expanded.problems[0]
 
