@@ -249,7 +249,10 @@ class ModelClient:
             near = difflib.get_close_matches(self._model, self._known, n=2, cutoff=0.7)
             if near and self._model not in near:
                 failure.hint = f"did you mean {' or '.join(near)}? " + failure.hint
-        hint = failure.hint or "try again later with --resume; nothing is paid for twice"
+        later = "try again later with --resume; nothing is paid for twice"
+        if self._provider == "recorded":
+            later = "take the idea and options it was recorded for, or name a model with --model"
+        hint = failure.hint or later
         return ModelError(sentence, hint=hint)
 
     def _check_budget(self, step: str, messages: Sequence[Message], max_tokens: int) -> None:
