@@ -164,9 +164,17 @@ def _add_keeping_options(parser: Parser) -> None:
     add = parser.add_argument
     add("--runs-dir", type=Path, default=Path("runs"), help="default: runs")
     add(
-        "--keep", choices=("best", "all", "none"), default="best", help="trained SAEs that are kept"
+        "--keep",
+        choices=("best", "all", "none"),
+        default="best",
+        help="trained SAEs that are kept (the sae template leaves none yet)",
     )
-    add("--cache-gb", type=at_least(0, float), default=100.0, help="cap of the shared caches")
+    add(
+        "--cache-gb",
+        type=at_least(0, float),
+        default=100.0,
+        help="cap of the shared caches (not enforced yet; see `clean`)",
+    )
     add("--no-writeup", action="store_true", help="stop after the plots")
     add("--approve", choices=("edits", "writeup", "none"), default="none", help="wait for a person")
     add("--allow-unsandboxed", action="store_true", help="run also where nothing confines the code")
