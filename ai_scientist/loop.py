@@ -116,10 +116,11 @@ def _judge_and_run(edit: Edit, progress: Progress, workbench: Workbench) -> Run 
     title = title_of(edit)
     candidate = workbench.accept(edit.step, candidate, title)
     progress.draft = candidate
-    progress.executions += 1
+    number = progress.executions + 1
     outcome = workbench.execute(
-        name, progress.executions, candidate, title=title, step=edit.step, checks=gates.checks
+        name, number, candidate, title=title, step=edit.step, checks=gates.checks
     )
+    progress.executions += len(outcome.seeds) if isinstance(outcome, Run) else 1
     if isinstance(outcome, Run):
         progress.accepted = candidate
     return outcome
