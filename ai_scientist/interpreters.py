@@ -44,7 +44,7 @@ def interpreter_for(template: str, python: Path | None) -> Environment:
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise SetupError(
             f"--python {python} is no Python interpreter that works: {error}",
-            hint="name the python of an environment, such as /opt/envs/nanogpt/bin/python",
+            hint="name the python of an environment, such as envs/nanogpt/bin/python",
         ) from None
     facts = json.dumps([version, packages])
     return Environment(
