@@ -9,26 +9,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ai_scientist.approval import Approvals
-from ai_scientist.authorship import Author
-from ai_scientist.bench import make_bench
-from ai_scientist.coder import AiderCoder
-from ai_scientist.executor_choice import Executors, choose_executors
-from ai_scientist.ideas import find_recording
-from ai_scientist.journal import FolderJournal
-from ai_scientist.laboratory import Bench, Laboratory
-from ai_scientist.model import ModelClient
-from ai_scientist.plots import Draughtsman
-from ai_scientist.prompts import Prompts
+from ai_scientist.coder.aider_coder import AiderCoder
+from ai_scientist.coder.search_replace import warm_up
+from ai_scientist.execution.bench import make_bench
+from ai_scientist.execution.choice import Executors, choose_executors
+from ai_scientist.execution.laboratory import Bench, Laboratory
+from ai_scientist.inputs.ideas import find_recording
+from ai_scientist.inputs.prompts import Prompts
+from ai_scientist.inputs.settings import Keys, read_keys
+from ai_scientist.inputs.templates import profile_of
+from ai_scientist.model.client import ModelClient
+from ai_scientist.model.recorded import RecordedServer, load_recording
 from ai_scientist.protocols import Executor, Render
-from ai_scientist.recorded import RecordedServer, load_recording
-from ai_scientist.sandbox_choice import choose_sandbox
+from ai_scientist.run_folder.journal import FolderJournal
+from ai_scientist.sandbox.choice import choose_sandbox
 from ai_scientist.scientist import Assignment, Correspondent, Staff
-from ai_scientist.search_replace import warm_up
-from ai_scientist.settings import Keys, read_keys
-from ai_scientist.templates import profile_of
+from ai_scientist.steps.approval import Approvals
+from ai_scientist.steps.plots import Draughtsman
+from ai_scientist.steps.workbench import FolderWorkbench
 from ai_scientist.trackers import mirroring
-from ai_scientist.workbench import FolderWorkbench
+from ai_scientist.writeup.authorship import Author
 from ai_scientist.writeup.literature import WebLiterature, choose_catalogs
 from ai_scientist.writeup.parts import Effort
 

@@ -36,9 +36,9 @@ def main(argv: Sequence[str]) -> int:
     options = main_parser(list(argv)).parse_args(argv)
 
     def work() -> int:
-        from ai_scientist import commands
+        from ai_scientist.commands import actions
 
-        code: int = getattr(commands, options.run)(options)
+        code: int = getattr(actions, options.run)(options)
         return code
 
     return guard(work)
@@ -222,7 +222,7 @@ def main_parser(argv: Sequence[str] = ()) -> Parser:
 def _add_keeping(command: Callable[..., Parser], argv: Sequence[str]) -> None:
     template = command("template", "check, start or measure a template", runs_dir=False)
     if argv[:1] == ["template"]:
-        from ai_scientist.template_commands import add_template_arguments
+        from ai_scientist.template_tools.commands import add_template_arguments
 
         add_template_arguments(template)
     export = command("export", "one zip for a colleague: code, data, PDF, capsules", runs_dir=False)

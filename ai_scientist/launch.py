@@ -18,20 +18,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ai_scientist.environments import default_cache_root
 from ai_scientist.errors import InputError
-from ai_scientist.ideas import find_idea, find_recording, parse_idea
-from ai_scientist.journal import FolderJournal, FolderLock, last_commit, read_events
-from ai_scientist.records import Code, Idea, Json, Limits, Template
-from ai_scientist.settings import (
+from ai_scientist.inputs.ideas import find_idea, find_recording, parse_idea
+from ai_scientist.inputs.settings import (
     Places,
     Settings,
     raise_limits,
     read_keys,
     settings_from_json,
 )
-from ai_scientist.templates import find_template
-from ai_scientist.workspace import RunFolder, create_run_folder, open_run_folder
+from ai_scientist.inputs.templates import find_template
+from ai_scientist.machine.environments import default_cache_root
+from ai_scientist.records import Code, Idea, Json, Limits, Template
+from ai_scientist.run_folder.journal import FolderJournal, FolderLock, last_commit, read_events
+from ai_scientist.run_folder.workspace import RunFolder, create_run_folder, open_run_folder
 
 if TYPE_CHECKING:
     from ai_scientist.scientist import Assignment
@@ -157,7 +157,7 @@ def complete_settings(
 
 def default_profile(template: Template, *, recorded: bool) -> str:
     """Return full where a GPU is and the template can use it, else small, else what there is."""
-    from ai_scientist.hardware import describe_hardware
+    from ai_scientist.machine.hardware import describe_hardware
 
     if "full" in template.profiles and not recorded:
         needs_gpu = template.profiles["full"].gpus > 0

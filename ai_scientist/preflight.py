@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from ai_scientist.inputs.settings import Settings
 from ai_scientist.records import Code, Profile
-from ai_scientist.settings import Settings
 from ai_scientist.writeup.latex import missing_tools
 
 CHARACTERS_PER_TOKEN = 3.5

@@ -13,18 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ai_scientist.approval import Approvals
 from ai_scientist.audit.runs import run_findings
-from ai_scientist.authorship import Author
-from ai_scientist.confirmation import Confirmation
 from ai_scientist.errors import BudgetSpent, ModelError, ReplyError, ScientistError, Waiting
-from ai_scientist.hypotheses import digest, judge, parse_hypotheses
-from ai_scientist.journal import FolderJournal, write_json
-from ai_scientist.laboratory import Laboratory
+from ai_scientist.execution.laboratory import Laboratory
+from ai_scientist.inputs.settings import Places, Settings
+from ai_scientist.judging.hypotheses import digest, judge, parse_hypotheses
 from ai_scientist.loop import run_experiments
-from ai_scientist.model import ModelClient
-from ai_scientist.notes import best_run
-from ai_scientist.plots import Draughtsman, draw_plots
+from ai_scientist.model.client import ModelClient
+from ai_scientist.notes.facts import best_run
 from ai_scientist.protocols import Coder, Model, Render
 from ai_scientist.records import (
     Attempt,
@@ -38,9 +34,13 @@ from ai_scientist.records import (
     Study,
     Template,
 )
-from ai_scientist.settings import Places, Settings
-from ai_scientist.workbench import FolderWorkbench
-from ai_scientist.workspace import RunFolder
+from ai_scientist.run_folder.journal import FolderJournal, write_json
+from ai_scientist.run_folder.workspace import RunFolder
+from ai_scientist.steps.approval import Approvals
+from ai_scientist.steps.confirmation import Confirmation
+from ai_scientist.steps.plots import Draughtsman, draw_plots
+from ai_scientist.steps.workbench import FolderWorkbench
+from ai_scientist.writeup.authorship import Author
 
 HYPOTHESIS_TRIES = 3
 

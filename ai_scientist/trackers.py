@@ -22,7 +22,7 @@ from typing import Any
 
 from ai_scientist.errors import ResultError, SetupError
 from ai_scientist.protocols import Tracker
-from ai_scientist.results import read_results
+from ai_scientist.results.reading import read_results
 
 PACKAGES = {
     "tensorboard": "tensorboardX",

@@ -15,13 +15,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ai_scientist.ideas import parse_idea
+from ai_scientist.inputs.ideas import parse_idea
+from ai_scientist.machine.slots import SlotPool
 from ai_scientist.queue.entries import Item, QueueState
 from ai_scientist.queue.progress import describe_queue
 from ai_scientist.queue.store import Queue
 from ai_scientist.queue.worker import Workers
 from ai_scientist.records import Idea
-from ai_scientist.slots import SlotPool
 
 IDEAS = 10_000
 

@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 
 from ai_scientist.claims import Evidence
-from ai_scientist.statistics import Comparison
-from ai_scientist.tables import format_number, format_with_error
+from ai_scientist.judging.statistics import Comparison
+from ai_scientist.results.tables import format_number, format_with_error
 
 NOTES = (
     "The {n:a} of run_1 is {v:1:a}.",

@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from ai_scientist.environments import default_cache_root, environment_for
 from ai_scientist.errors import ScientistError
+from ai_scientist.machine.environments import default_cache_root, environment_for
 
 
 def main(names: list[str]) -> int:

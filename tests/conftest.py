@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
-from ai_scientist.environments import default_cache_root, environment_for
+from ai_scientist.machine.environments import default_cache_root, environment_for
 from tests.digits_runs import NEW, finish
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ai_scientist.claims import Evidence
-from ai_scientist.executors import LocalExecutor
-from ai_scientist.prompts import Prompts
+from ai_scientist.execution.local import LocalExecutor
+from ai_scientist.inputs.prompts import Prompts
 from ai_scientist.records import Message, ModelReply, Study
-from ai_scientist.sandbox import LimitsOnly
+from ai_scientist.sandbox.tiers import LimitsOnly
 from ai_scientist.testing import Asked, MemoryJournal, make_reply
 from ai_scientist.writeup.latex import LatexCompiler
 from ai_scientist.writeup.numbers import BoundNumbers

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ai_scientist.ideas import parse_idea
+from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.queue.entries import QueueState
 from ai_scientist.queue.store import Queue
 from ai_scientist.records import Idea

@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from ai_scientist.changes import unified_diff
+from ai_scientist.judging.changes import unified_diff
 from ai_scientist.records import Attempt, AttemptKind, Check, Hypothesis, Json, Results, Run, Scalar
-from ai_scientist.study import attempt_to_json, run_to_json
+from ai_scientist.run_folder.study import attempt_to_json, run_to_json
 
 STAMP = "20261120T201500Z"
 TOML = """[template]

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ai_scientist.slurm.client import SlurmClient, client_environment
+from ai_scientist.execution.slurm.client import SlurmClient, client_environment
 
 GPUS = 4
 SEARCH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"

@@ -16,8 +16,8 @@ from ai_scientist.audit import (
 )
 from ai_scientist.errors import InputError
 from ai_scientist.records import Finding, Run
-from ai_scientist.results import read_results
-from ai_scientist.study import read_study, run_from_json, run_to_json
+from ai_scientist.results.reading import read_results
+from ai_scientist.run_folder.study import read_study, run_from_json, run_to_json
 
 FOLDERS = Path(__file__).parent / "fixtures" / "audit"
 

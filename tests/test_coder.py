@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from ai_scientist.blocks import read_reply, restore_line_ends
-from ai_scientist.coder import AiderCoder
-from ai_scientist.definitions import replace_definitions
+from ai_scientist.coder.aider_coder import AiderCoder
+from ai_scientist.coder.blocks import read_reply, restore_line_ends
+from ai_scientist.coder.definitions import replace_definitions
 from ai_scientist.errors import BudgetSpent, ReplyError
-from ai_scientist.model import ModelClient, Retries
-from ai_scientist.prompts import Prompts
-from ai_scientist.recorded import RecordedServer, load_recording
+from ai_scientist.inputs.prompts import Prompts
+from ai_scientist.model.client import ModelClient, Retries
+from ai_scientist.model.recorded import RecordedServer, load_recording
 from ai_scientist.records import Edit, EditStatus, Limits, ModelReply
 from ai_scientist.testing import MemoryJournal, ScriptedModel, make_reply
 
@@ -344,8 +344,8 @@ def test_aider_leaves_no_trace(tmp_path: Path) -> None:
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from ai_scientist.coder import AiderCoder, warm_up
-from ai_scientist.prompts import Prompts
+from ai_scientist.coder.aider_coder import AiderCoder, warm_up
+from ai_scientist.inputs.prompts import Prompts
 from ai_scientist.testing import ScriptedModel
 assert "aider" not in sys.modules and "jinja2" not in sys.modules
 warm_up()

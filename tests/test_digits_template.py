@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ai_scientist.ideas import read_ideas
-from ai_scientist.templates import load_template
+from ai_scientist.inputs.ideas import read_ideas
+from ai_scientist.inputs.templates import load_template
 
 
 @pytest.fixture

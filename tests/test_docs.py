@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.cli import launch_parser, main_parser
-from ai_scientist.recorded import PURPOSES
+from ai_scientist.inputs.settings import Settings
+from ai_scientist.model.recorded import PURPOSES
 from ai_scientist.records import Attempt, AttemptKind, Check, Finding, Hypothesis, Limits, Run, Stop
-from ai_scientist.settings import Settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAGES = sorted(page for page in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ai_scientist.doctor import lines_of_trials
-from ai_scientist.sandbox import all_tiers
-from ai_scientist.sandbox_choice import Trial
+from ai_scientist.commands.doctor import lines_of_trials
+from ai_scientist.sandbox.choice import Trial
+from ai_scientist.sandbox.tiers import all_tiers
 from tests.digits_runs import PROJECT
 
 KEY = "sk-ant-" + "not-for-any-screen-0123456789"

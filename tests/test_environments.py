@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ai_scientist.environments import Environment, default_cache_root, environment_for
 from ai_scientist.errors import InputError, SetupError
+from ai_scientist.machine.environments import Environment, default_cache_root, environment_for
 
 
 @pytest.fixture

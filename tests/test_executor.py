@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.errors import InputError, SetupError
-from ai_scientist.executors import LocalExecutor
-from ai_scientist.leftovers import CollectionLimits, collect, remove_tree
-from ai_scientist.processes import marked
+from ai_scientist.execution.local import LocalExecutor
+from ai_scientist.machine.processes import marked
 from ai_scientist.protocols import Sandbox
 from ai_scientist.records import ExitCause, RunLimits, RunRequest
-from ai_scientist.sandbox import mark_of
-from ai_scientist.sandbox_choice import available_tiers
+from ai_scientist.sandbox.choice import available_tiers
+from ai_scientist.sandbox.leftovers import CollectionLimits, collect, remove_tree
+from ai_scientist.sandbox.tiers import mark_of
 from tests.hostile.suite import left_over
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -207,7 +207,7 @@ def test_100_mb_of_output_neither_block_nor_fill_anything(tmp_path: Path) -> Non
 LAUNCHER = """
 import pickle, sys
 sys.path.insert(0, sys.argv[1])
-from ai_scientist.executors import LocalExecutor
+from ai_scientist.execution.local import LocalExecutor
 sandbox, request = pickle.load(sys.stdin.buffer)
 try:
     LocalExecutor(sandbox).run(request)

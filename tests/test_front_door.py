@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from ai_scientist.audit import audit
-from ai_scientist.notes import facts
-from ai_scientist.study import read_study
-from ai_scientist.templates import load_template
+from ai_scientist.inputs.templates import load_template
+from ai_scientist.notes.facts import facts
+from ai_scientist.run_folder.study import read_study
 
 SET_UP = "    request = read_request(Config(), PROFILES)"
 RATE = "    learning_rate: float = 0.1"

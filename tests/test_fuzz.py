@@ -14,16 +14,16 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from ai_scientist.coder import AiderCoder
+from ai_scientist.coder.aider_coder import AiderCoder
 from ai_scientist.errors import ResultError
-from ai_scientist.prompts import Prompts
+from ai_scientist.inputs.prompts import Prompts
 from ai_scientist.records import Edit, EditStatus, MetricSpec
-from ai_scientist.result_files import (
+from ai_scientist.results.files import (
     results_from_json,
     results_to_final_info,
     results_to_json,
 )
-from ai_scientist.results import read_results
+from ai_scientist.results.reading import read_results
 from ai_scientist.testing import ScriptedModel
 from tests.digits_runs import PROJECT
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from ai_scientist.bench import make_bench
-from ai_scientist.changes import describe_seed_only_change
-from ai_scientist.executors import LocalExecutor
-from ai_scientist.gates import Gates, check_comparable, check_lint
-from ai_scientist.ideas import parse_idea
-from ai_scientist.laboratory import Bench, Laboratory
+from ai_scientist.execution.bench import make_bench
+from ai_scientist.execution.laboratory import Bench, Laboratory
+from ai_scientist.execution.local import LocalExecutor
+from ai_scientist.inputs.ideas import parse_idea
+from ai_scientist.inputs.templates import load_template
+from ai_scientist.judging.changes import describe_seed_only_change
+from ai_scientist.judging.gates import Gates, check_comparable, check_lint
 from ai_scientist.records import Code, GateReport, Limits
-from ai_scientist.sandbox_choice import choose_sandbox
-from ai_scientist.templates import load_template
+from ai_scientist.run_folder.workspace import create_run_folder
+from ai_scientist.sandbox.choice import choose_sandbox
 from ai_scientist.testing import MemoryJournal
-from ai_scientist.workspace import create_run_folder
 
 
 @pytest.fixture(scope="module")

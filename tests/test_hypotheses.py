@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.errors import ReplyError
-from ai_scientist.hypotheses import digest, judge, parse_hypotheses
+from ai_scientist.judging.hypotheses import digest, judge, parse_hypotheses
 from ai_scientist.records import (
     Control,
     Guard,

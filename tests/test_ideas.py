@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ai_scientist.errors import InputError
-from ai_scientist.ideas import find_idea, parse_idea, read_ideas
+from ai_scientist.inputs.ideas import find_idea, parse_idea, read_ideas
 
 GOOD: dict[str, Any] = {"Name": "a_b", "Title": "A", "Experiment": "Do it.", "Other": [1, 2]}
 

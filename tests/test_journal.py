@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.errors import FolderBusy, InputError
-from ai_scientist.journal import (
+from ai_scientist.run_folder.journal import (
     FolderJournal,
     FolderLock,
     last_commit,
@@ -88,7 +88,8 @@ def test_damage_before_the_last_line_is_told(tmp_path: Path) -> None:
 def test_a_second_launcher_is_refused_and_a_dead_one_is_not_in_the_way(tmp_path: Path) -> None:
     """The lock names its holder, and the kernel frees it when the holder is killed."""
     code = (
-        "import sys, time; from pathlib import Path; from ai_scientist.journal import FolderLock\n"
+        "import time; from pathlib import Path\n"
+        "from ai_scientist.run_folder.journal import FolderLock\n"
         f"with FolderLock(Path({str(tmp_path)!r})): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(

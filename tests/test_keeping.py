@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_scientist.journal import FolderLock
+from ai_scientist.run_folder.journal import FolderLock
 
 PROJECT = Path(__file__).resolve().parent.parent
 GHOST = "ghp_" + "a1B2c3D4e5F6" * 3

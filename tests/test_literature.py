@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_scientist.prompts import Prompts
+from ai_scientist.inputs.prompts import Prompts
 from ai_scientist.testing import MemoryJournal, make_reply
 from ai_scientist.writeup.bibliography import entry_of, parse_bibliography
 from ai_scientist.writeup.citations import gather_citations, parse_choice, parse_queries

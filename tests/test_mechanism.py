@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_scientist.mechanism import check_mechanisms
+from ai_scientist.judging.mechanism import check_mechanisms
 
 SOURCE = "import math\n\ndef loss(x):\n    penalty = 0.1 * x\n    return x + penalty\n"
 

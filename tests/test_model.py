@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from ai_scientist.errors import BudgetSpent, InputError, ModelError, SetupError
-from ai_scientist.journal import FolderJournal
-from ai_scientist.model import ModelClient, Retries, estimate_tokens
-from ai_scientist.prices import Price, find_price, load_prices
-from ai_scientist.recorded import RecordedServer, load_recording
+from ai_scientist.model.client import ModelClient, Retries, estimate_tokens
+from ai_scientist.model.prices import Price, find_price, load_prices
+from ai_scientist.model.recorded import RecordedServer, load_recording
 from ai_scientist.records import Limits, Message
+from ai_scientist.run_folder.journal import FolderJournal
 from ai_scientist.testing import MemoryJournal
 
 KEY = "sk-test-0123456789"

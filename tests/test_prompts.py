@@ -6,7 +6,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from ai_scientist.errors import SetupError
-from ai_scientist.prompts import Prompts, clip, number
+from ai_scientist.inputs.prompts import Prompts, clip, number
 
 FOLDER = Path(__file__).parents[1] / "prompts"
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.errors import FolderBusy, InputError, SetupError
-from ai_scientist.ideas import parse_idea
-from ai_scientist.leases import LeaseLost, look_at_lease, take_lease, this_process
+from ai_scientist.inputs.ideas import parse_idea
+from ai_scientist.machine.leases import LeaseLost, look_at_lease, take_lease, this_process
 from ai_scientist.queue.entries import QueueState
 from ai_scientist.queue.progress import status
 from ai_scientist.queue.store import Queue

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from ai_scientist.errors import InputError
-from ai_scientist.recorded import RecordedServer, load_recording
+from ai_scientist.model.recorded import RecordedServer, load_recording
 
 EDIT = {"purpose": "edit", "step": "run_1/edit_1"}
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from ai_scientist.commands.replay import compare
 from ai_scientist.records import MetricSpec, Results
-from ai_scientist.replay import compare
 from tests.digits_runs import PROJECT, lines_of
 
 

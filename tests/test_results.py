@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ai_scientist.errors import ReplyError, ResultError
-from ai_scientist.naming import metric_names
 from ai_scientist.records import MetricSpec, Results
-from ai_scientist.results import combine, config_diff, read_results, resolve, short_name
+from ai_scientist.results.naming import metric_names
+from ai_scientist.results.reading import combine, config_diff, read_results, resolve, short_name
 
 SEED_SHAPE: dict[str, Any] = {
     "training results for layer 12": {

@@ -19,7 +19,7 @@ import pytest
 
 from ai_scientist import review
 from ai_scientist.errors import InputError, SetupError
-from ai_scientist.ideas import parse_idea
+from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.queue.store import Queue
 from tests.review_folders import (
     make_foreign,

@@ -20,7 +20,7 @@ from ai_scientist.review.science import read_curves, read_latents
 from ai_scientist.review.statements import sources_of
 from ai_scientist.review.story import step_order
 from ai_scientist.review.unlearning import read_frontier
-from ai_scientist.study import read_study
+from ai_scientist.run_folder.study import read_study
 from tests.review_folders import make_foreign
 
 TAG = re.compile(r"<(/?)([a-zA-Z0-9]+)([^>]*)>")

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from ai_scientist.environments import environment_for
-from ai_scientist.ideas import read_ideas
-from ai_scientist.results import read_results
-from ai_scientist.templates import load_template
+from ai_scientist.inputs.ideas import read_ideas
+from ai_scientist.inputs.templates import load_template
+from ai_scientist.machine.environments import environment_for
+from ai_scientist.results.reading import read_results
 
 IDEAS = (
     "ratio_ranked_orthogonal_sae",

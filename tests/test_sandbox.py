@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.errors import InputError, SetupError
-from ai_scientist.executors import LocalExecutor
+from ai_scientist.execution.local import LocalExecutor
 from ai_scientist.protocols import Sandbox
 from ai_scientist.records import Execution, ExitCause, RunLimits, RunRequest
-from ai_scientist.sandbox import Bubblewrap, Landlock, all_tiers, interpreter_roots
-from ai_scientist.sandbox_choice import (
+from ai_scientist.sandbox.choice import (
     UBUNTU_PROFILE,
     Trial,
     available_tiers,
     choose_sandbox,
     strongest,
 )
+from ai_scientist.sandbox.tiers import Bubblewrap, Landlock, all_tiers, interpreter_roots
 from tests.hostile.suite import BOMBS, LISTED, Bomb, attempt_all, explode
 
 PROJECT = Path(__file__).resolve().parent.parent

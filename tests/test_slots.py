@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.errors import SetupError
+from ai_scientist.machine.slots import ElsewhereExecutor, SlotPool, list_gpus
 from ai_scientist.records import Execution, ExitCause, RunRequest
-from ai_scientist.slots import ElsewhereExecutor, SlotPool, list_gpus
 from tests.queue_batches import PROJECT, wait_until
 from tests.slurm_runs import slurm_request
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from ai_scientist.slots import SlotPool
+from ai_scientist.machine.slots import SlotPool
 folder, name, count, seconds, *gpus = sys.argv[1:]
 with SlotPool(Path(folder) / "locks", gpus=gpus).acquire(int(count)) as got:
     trace = (Path(folder) / "trace").open("a")

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.errors import InputError, SetupError
-from ai_scientist.leases import look_at_lease
+from ai_scientist.execution.slurm.client import CouldNotAsk, SlurmClient, client_environment
+from ai_scientist.execution.slurm.executor import SlurmExecutor
+from ai_scientist.execution.slurm.options import SlurmOptions, parse_slurm_options
+from ai_scientist.machine.leases import look_at_lease
 from ai_scientist.queue.arrays import ArrayWorkers
 from ai_scientist.queue.batch import gather_ideas
 from ai_scientist.queue.entries import Item, QueueState
 from ai_scientist.records import Execution, ExitCause
-from ai_scientist.slurm.client import CouldNotAsk, SlurmClient, client_environment
-from ai_scientist.slurm.executor import SlurmExecutor
-from ai_scientist.slurm.options import SlurmOptions, parse_slurm_options
 from tests.queue_batches import DOUBLE, PROJECT, BatchPlace, idea_content, wait_until
 from tests.slurm_cluster import GPUS, Cluster, running_cluster
 from tests.slurm_runs import result, slurm_request, submissions
@@ -309,9 +309,9 @@ def test_a_preempted_job_is_run_again(
 LAUNCHER = """
 import sys
 from pathlib import Path
-from ai_scientist.slurm.client import SlurmClient
-from ai_scientist.slurm.executor import SlurmExecutor
-from ai_scientist.slurm.options import SlurmOptions
+from ai_scientist.execution.slurm.client import SlurmClient
+from ai_scientist.execution.slurm.executor import SlurmExecutor
+from ai_scientist.execution.slurm.options import SlurmOptions
 from tests.slurm_cluster import Cluster
 from tests.slurm_runs import slurm_request
 cluster = Cluster(Path(sys.argv[1]))

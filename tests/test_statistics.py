@@ -5,9 +5,9 @@ import random
 
 import pytest
 
+from ai_scientist.judging.statistics import bootstrap_interval, compare, holm
 from ai_scientist.records import MetricSpec, Results
-from ai_scientist.statistics import bootstrap_interval, compare, holm
-from ai_scientist.tables import format_number, format_percent, format_with_error
+from ai_scientist.results.tables import format_number, format_percent, format_with_error
 
 
 def seeded(*values: float) -> Results:

@@ -172,7 +172,7 @@ def test_a_new_template_works(tmp_path: Path) -> None:
         check=False,
     )
     assert test.returncode == 0, test.stdout
-    from ai_scientist.ideas import read_ideas
+    from ai_scientist.inputs.ideas import read_ideas
 
     (idea,) = read_ideas(tmp_path / "tides" / "ideas.json")
     assert (idea.template, idea.varies) == ("tides", ("hidden",))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ai_scientist.executors import LocalExecutor
+from ai_scientist.execution.local import LocalExecutor
+from ai_scientist.execution.watching import WatchedExecutor, last_line
 from ai_scientist.records import ExitCause, RunLimits, RunRequest
-from ai_scientist.sandbox import LimitsOnly
-from ai_scientist.watching import WatchedExecutor, last_line
+from ai_scientist.sandbox.tiers import LimitsOnly
 
 SCRIPT = """
 import time

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.errors import InputError, ScientistError
-from ai_scientist.ideas import parse_idea
-from ai_scientist.templates import find_template, load_template
-from ai_scientist.workspace import RunFolder, create_run_folder, open_run_folder
+from ai_scientist.inputs.ideas import parse_idea
+from ai_scientist.inputs.templates import find_template, load_template
+from ai_scientist.run_folder.workspace import RunFolder, create_run_folder, open_run_folder
 
 PROJECT = Path(__file__).parents[1]
 IDEA = parse_idea({"Name": "a", "Title": "A", "Experiment": "x"}, "here")

@@ -21,7 +21,7 @@ from ai_scientist.audit.runs import run_findings
 from ai_scientist.claims import Number, Report
 from ai_scientist.errors import InputError
 from ai_scientist.records import Finding, Json, Study
-from ai_scientist.study import read_study
+from ai_scientist.run_folder.study import read_study
 
 __all__ = [
     "audit",

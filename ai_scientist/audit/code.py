@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ai_scientist.records import Idea, Study
-from ai_scientist.study import read_text
+from ai_scientist.run_folder.study import read_text
 
 MAX_SOURCE_BYTES = 2_000_000
 GENERAL_WORDS = """

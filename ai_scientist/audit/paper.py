@@ -9,9 +9,9 @@ from pathlib import Path
 from ai_scientist.claims import Evidence, Report, check_prose
 from ai_scientist.claims.latex import inside
 from ai_scientist.errors import InputError
-from ai_scientist.journal import read_events
 from ai_scientist.records import Finding, Study
-from ai_scientist.study import read_text
+from ai_scientist.run_folder.journal import read_events
+from ai_scientist.run_folder.study import read_text
 
 PICTURES = ("", ".pdf", ".png", ".jpg", ".jpeg", ".eps")
 CITE = re.compile(r"\\[cC]ite\w*\*?(?:\s*\[[^\]]*\]){0,2}\s*\{([^{}]*)\}")

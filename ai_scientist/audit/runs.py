@@ -13,10 +13,10 @@ from ai_scientist.audit.code import (
     run_sources,
     words_used,
 )
-from ai_scientist.changes import describe_seed_only_change
-from ai_scientist.naming import metric_names
+from ai_scientist.judging.changes import describe_seed_only_change
 from ai_scientist.records import Finding, Results, Run, Scalar, Study
-from ai_scientist.results import config_diff
+from ai_scientist.results.naming import metric_names
+from ai_scientist.results.reading import config_diff
 
 INACTIVE = 1e-4
 CLOCKS = re.compile(r"second|time|duration|memory|epoch_millis|speed|throughput", re.I)

@@ -12,7 +12,7 @@ from ai_scientist.claims.expand import (
     expand_notes,
 )
 from ai_scientist.records import Finding, Study
-from ai_scientist.study import read_text
+from ai_scientist.run_folder.study import read_text
 
 __all__ = [
     "Evidence",

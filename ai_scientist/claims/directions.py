@@ -11,7 +11,7 @@ from ai_scientist.claims.binding import LIST_GAP, Binding, Scene
 from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.exempt import is_counted
 from ai_scientist.claims.vocabulary import MetricMention, RunMention
-from ai_scientist.tables import format_number
+from ai_scientist.results.tables import format_number
 
 UP = (
     "higher larger greater bigger more above exceeds exceeded increases increased rises rose raises"

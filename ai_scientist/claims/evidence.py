@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ai_scientist.errors import ReplyError
-from ai_scientist.hypotheses import spec_of
-from ai_scientist.naming import metric_names, nearest, resolve
+from ai_scientist.judging.hypotheses import spec_of
+from ai_scientist.judging.statistics import Comparison, compare
 from ai_scientist.records import Idea, MetricSpec, Results, Run, Scalar, Study
-from ai_scientist.statistics import Comparison, compare
+from ai_scientist.results.naming import metric_names, nearest, resolve
 
 LOWER_IS_BETTER = (
     "loss",

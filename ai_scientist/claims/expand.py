@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ai_scientist.claims.evidence import Evidence
 from ai_scientist.errors import ReplyError
-from ai_scientist.tables import Style, format_number, format_percent, format_with_error
+from ai_scientist.results.tables import Style, format_number, format_percent, format_with_error
 
 BRACES = re.compile(r"\{\{(?P<inside>[^{}\n]{1,400})\}\}")
 VALUE = re.compile(r"\s*(?P<run>[\w./-]+)\s*:\s*(?P<metric>.+?)\s*\Z")

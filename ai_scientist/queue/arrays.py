@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ai_scientist.errors import ScientistError, SetupError
+from ai_scientist.execution.slurm.client import CouldNotAsk, Refused, SlurmClient
+from ai_scientist.execution.slurm.options import SlurmOptions
 from ai_scientist.queue.entries import Item, QueueState
 from ai_scientist.queue.store import Queue
-from ai_scientist.slurm.client import CouldNotAsk, Refused, SlurmClient
-from ai_scientist.slurm.options import SlurmOptions
 
 ASK_S = 5.0
 LOOK_S = 1.0

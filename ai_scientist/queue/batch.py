@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from ai_scientist.errors import FolderBusy, InputError, ScientistError
-from ai_scientist.ideas import find_idea, read_ideas
+from ai_scientist.execution.slurm.client import SlurmClient, client_environment
+from ai_scientist.execution.slurm.options import SlurmOptions, parse_slurm_options
+from ai_scientist.inputs.ideas import find_idea, read_ideas
+from ai_scientist.inputs.settings import Places
 from ai_scientist.queue.arrays import ArrayWorkers
 from ai_scientist.queue.entries import Item, QueueState, blocked_by, decisions
 from ai_scientist.queue.progress import View, count_states
 from ai_scientist.queue.store import Queue
 from ai_scientist.queue.worker import CommandFor, Workers
 from ai_scientist.records import Idea
-from ai_scientist.settings import Places
-from ai_scientist.slurm.client import SlurmClient, client_environment
-from ai_scientist.slurm.options import SlurmOptions, parse_slurm_options
 
 DONE, FAILED, WAITING = 0, 1, 3
 PASSED_ON = (

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ai_scientist.errors import InputError
+from ai_scientist.inputs.settings import Places
 from ai_scientist.queue.batch import (
     FAILED,
     gather_ideas,
@@ -18,7 +19,6 @@ from ai_scientist.queue.progress import View, describe_queue
 from ai_scientist.queue.progress import status as describe_status
 from ai_scientist.queue.store import Queue
 from ai_scientist.queue.worker import Workers
-from ai_scientist.settings import Places
 
 
 def add_queue_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ai_scientist.errors import InputError
-from ai_scientist.leases import look_at_lease
+from ai_scientist.machine.leases import look_at_lease
 from ai_scientist.queue.entries import Item, QueueState, blocked_by, decisions
 from ai_scientist.queue.store import Queue
 

@@ -24,8 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ai_scientist.errors import FolderBusy, InputError
-from ai_scientist.journal import sync_folder, write_atomically
-from ai_scientist.leases import EXPIRY_S, Lease, look_at_lease, take_lease
+from ai_scientist.machine.leases import EXPIRY_S, Lease, look_at_lease, take_lease
 from ai_scientist.queue.entries import (
     Added,
     Entry,
@@ -40,6 +39,7 @@ from ai_scientist.queue.entries import (
 )
 from ai_scientist.queue.likeness import Likeness, sketch
 from ai_scientist.records import Idea
+from ai_scientist.run_folder.journal import sync_folder, write_atomically
 
 
 @dataclass

@@ -23,8 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from ai_scientist.journal import write_atomically
-from ai_scientist.leases import LeaseLost, look_at_lease
+from ai_scientist.machine.leases import LeaseLost, look_at_lease
 from ai_scientist.queue.entries import (
     Item,
     QueueState,
@@ -34,6 +33,7 @@ from ai_scientist.queue.entries import (
     utc_now,
 )
 from ai_scientist.queue.store import Claim, Queue
+from ai_scientist.run_folder.journal import write_atomically
 
 GRACE_S = 15.0
 """What a launcher gets to stop by itself, Slurm jobs included, before its tree is killed."""

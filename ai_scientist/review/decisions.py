@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ai_scientist.errors import InputError
-from ai_scientist.journal import write_json
 from ai_scientist.records import Json
 from ai_scientist.review.files import open_plain
+from ai_scientist.run_folder.journal import write_json
 
 Verdict = Literal["approve", "reject", "cancel", "comment"]
 About = Literal["edit", "run", "claim", "writeup", "line"]

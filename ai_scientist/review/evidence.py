@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ai_scientist.errors import InputError, ScientistError
-from ai_scientist.journal import read_events
 from ai_scientist.review.diffs import compare_texts, read_patch
 from ai_scientist.review.files import Line, Shelf, read_window
 from ai_scientist.review.links import Links
 from ai_scientist.review.measures import compared_with, metric_row, spec_of
 from ai_scientist.review.story import Story
-from ai_scientist.workspace import RunFolder
+from ai_scientist.run_folder.journal import read_events
+from ai_scientist.run_folder.workspace import RunFolder
 
 MAX_HITS = 12
 COMMIT = re.compile(r"[0-9a-f]{7,64}")

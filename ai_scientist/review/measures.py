@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ai_scientist.naming import metric_names
-from ai_scientist.notes import describe_comparison
+from ai_scientist.judging.statistics import compare
+from ai_scientist.notes.facts import describe_comparison
 from ai_scientist.records import MetricSpec, Results, Run, Scalar, Study
-from ai_scientist.statistics import compare
-from ai_scientist.tables import format_number, format_percent, format_with_error
+from ai_scientist.results.naming import metric_names
+from ai_scientist.results.tables import format_number, format_percent, format_with_error
 
 L0 = ("l0", "mean_l0", "l0_sparsity")
 FVU = ("fvu", "frac_variance_unexplained", "fraction_variance_unexplained")

@@ -32,11 +32,11 @@ def run_server(runs_dir: Path, *, port: int, host: str, token: str | None) -> in
 def warm_up() -> None:
     """Load what the first page would otherwise wait for: numbers, colors, templates."""
     from ai_scientist.audit import audit_study  # noqa: F401 (loaded for its own imports)
+    from ai_scientist.judging.statistics import compare
     from ai_scientist.records import Results
     from ai_scientist.review.diffs import color_lines
     from ai_scientist.review.prose import render_prose
     from ai_scientist.review.render import environment
-    from ai_scientist.statistics import compare
 
     low, high = (Results(metrics={"x": x}, seeds={"x": (x, x + 1)}) for x in (1.0, 2.5))
     compare(low, high, "x")

@@ -17,7 +17,6 @@ from typing import Any
 from markupsafe import Markup
 
 from ai_scientist.errors import InputError
-from ai_scientist.journal import write_atomically
 from ai_scientist.review.files import PICTURES, Shelf, open_shelf
 from ai_scientist.review.links import ExportLinks
 from ai_scientist.review.pages import idea_page, run_page
@@ -26,6 +25,7 @@ from ai_scientist.review.science import read_latents
 from ai_scientist.review.statements import claims_page
 from ai_scientist.review.story import Stories, Story, read_call
 from ai_scientist.review.summaries import Summaries
+from ai_scientist.run_folder.journal import write_atomically
 
 LOG_LINES = 60
 PICTURE_PIXELS = 1_200

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ai_scientist.errors import InputError
-from ai_scientist.journal import read_events
 from ai_scientist.records import Attempt, Finding, Json, Run, Study
 from ai_scientist.review.decisions import Decision, read_decisions
 from ai_scientist.review.files import PICTURES, Shelf, open_plain, read_text, stray_link
@@ -30,6 +29,7 @@ from ai_scientist.review.summaries import (
     read_object,
     signature_of,
 )
+from ai_scientist.run_folder.journal import read_events
 
 if TYPE_CHECKING:
     from ai_scientist.claims import Report
@@ -183,7 +183,7 @@ class Stories:
 
 def read_story(folder: Path, summary: Summary) -> Story:
     """Read a folder from beginning to end."""
-    from ai_scientist.study import read_study
+    from ai_scientist.run_folder.study import read_study
 
     problems: list[str] = []
     study = read_study(folder)

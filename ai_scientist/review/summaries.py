@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ai_scientist.records import Json
+from ai_scientist.results.tables import format_percent
 from ai_scientist.review.files import Shelf, open_plain
-from ai_scientist.tables import format_percent
 
 STAMP = re.compile(r"(\d{8}T\d{6}Z)_|(\d{8}_\d{6})_")
 REASON = re.compile(

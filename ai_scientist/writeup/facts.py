@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ai_scientist.errors import ReplyError
-from ai_scientist.naming import metric_names, resolve
 from ai_scientist.records import Judgement, MetricSpec, Results, Run, Study, Verdict
-from ai_scientist.tables import format_with_error
+from ai_scientist.results.naming import metric_names, resolve
+from ai_scientist.results.tables import format_with_error
 from ai_scientist.writeup.typeset import breakable, clip, escape, long_table, table
 
 MAX_COLUMNS = 5

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ai_scientist.journal import write_atomically
 from ai_scientist.records import Finding
+from ai_scientist.run_folder.journal import write_atomically
 from ai_scientist.writeup.figures import figure_findings
 from ai_scientist.writeup.lint import (
     drop_references,

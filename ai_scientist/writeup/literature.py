@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ai_scientist.journal import write_json
 from ai_scientist.records import Json
+from ai_scientist.run_folder.journal import write_json
 
 LARGEST_ANSWER = 4_000_000
 LONGEST_WAIT_S = 20.0

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from ai_scientist.naming import metric_names
 from ai_scientist.protocols import Render
 from ai_scientist.records import Finding, Study
+from ai_scientist.results.naming import metric_names
 from ai_scientist.writeup import appendix, facts
 from ai_scientist.writeup.bibliography import Entry, read_bibliography, write_bibliography
 from ai_scientist.writeup.figures import Draw, collect_figures, draw_default_figures

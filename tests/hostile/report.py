@@ -13,8 +13,8 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ai_scientist.confine import landlock_abi
-from ai_scientist.sandbox_choice import available_tiers, try_tiers
+from ai_scientist.sandbox.choice import available_tiers, try_tiers
+from ai_scientist.sandbox.confine import landlock_abi
 from tests.hostile.suite import BOMBS, attempt_all, explode
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ai_scientist.executors import LocalExecutor
-from ai_scientist.processes import marked
+from ai_scientist.execution.local import LocalExecutor
+from ai_scientist.machine.processes import marked
 from ai_scientist.protocols import Sandbox
 from ai_scientist.records import Execution, ExitCause, RunLimits, RunRequest
-from ai_scientist.sandbox import mark_of
+from ai_scientist.sandbox.tiers import mark_of
 
 HERE = Path(__file__).resolve().parent
 LISTED = "list of the host's processes"

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from ai_scientist.cli import guard, launch_parser
+from ai_scientist.inputs.settings import Places
 from ai_scientist.queue import run_batch
-from ai_scientist.settings import Places
 
 if __name__ == "__main__":
     project, runs = map(Path, sys.argv[1:3])

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from ai_scientist.errors import ScientistError
-from ai_scientist.journal import FolderJournal, FolderLock, write_json
-from ai_scientist.slots import SlotPool
+from ai_scientist.machine.slots import SlotPool
+from ai_scientist.run_folder.journal import FolderJournal, FolderLock, write_json
 
 
 def main() -> int:
@@ -78,8 +78,8 @@ def execute(name: str, step: str, double: dict[str, object]) -> dict[str, object
 
 def submit(folder: Path, step: str, double: dict[str, object]) -> dict[str, object]:
     """Make the run a Slurm job on the cluster whose folder the idea names."""
-    from ai_scientist.slurm.executor import SlurmExecutor
-    from ai_scientist.slurm.options import SlurmOptions
+    from ai_scientist.execution.slurm.executor import SlurmExecutor
+    from ai_scientist.execution.slurm.options import SlurmOptions
     from tests.slurm_cluster import Cluster
     from tests.slurm_runs import slurm_request
 

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from ai_scientist.cli import guard, main_parser
+from ai_scientist.inputs.settings import Places
 from ai_scientist.queue import add_queue_arguments, queue_command
-from ai_scientist.settings import Places
 
 if __name__ == "__main__":
     runs = Path(sys.argv[1])

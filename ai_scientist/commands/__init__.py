@@ -1,0 +1,1 @@
+"""What only a person calls: `python -m ai_scientist COMMAND`."""

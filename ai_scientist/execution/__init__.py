@@ -1,0 +1,1 @@
+"""Experiments: one execution from a commit to what was observed, on this machine or on Slurm."""

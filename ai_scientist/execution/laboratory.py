@@ -1,0 +1,335 @@
+"""Where experiments happen: a commit goes in, what was observed comes out.
+
+    commit -> staging/source -> executor (sandboxed) -> observation -> run_N/ or attempts/
+
+Every execution is one effect of the journal, so that a finished one is never made twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ai_scientist.errors import BudgetSpent, ResultError
+from ai_scientist.execution.observation import (
+    FAILURES,
+    Observation,
+    describe_failure,
+    observation_from_json,
+    tail_of_logs,
+)
+from ai_scientist.inputs.foreign import place_data
+from ai_scientist.machine.hardware import hardware_class
+from ai_scientist.protocols import Executor, Journal
+from ai_scientist.records import (
+    AttemptKind,
+    ExitCause,
+    Json,
+    Limits,
+    Profile,
+    RunLimits,
+    RunRequest,
+    Scalar,
+    Template,
+)
+from ai_scientist.redaction import redact_files
+from ai_scientist.results.files import results_to_json
+from ai_scientist.results.reading import read_results
+from ai_scientist.run_folder.journal import write_atomically
+from ai_scientist.run_folder.workspace import RunFolder
+from ai_scientist.sandbox.leftovers import collect
+
+SMOKE_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all executions of one idea share."""
+
+    template: Template
+    profile: Profile
+    python: Path
+    """Interpreter of the template's environment."""
+    readable: tuple[Path, ...]
+    """Folders of that interpreter."""
+    data: Mapping[str, Path] = field(default_factory=dict)
+    """Profile -> folder made by the template's prepare script."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Packages of the environment."""
+    lock_sha256: str = ""
+
+    @property
+    def parallel_runs(self) -> int:
+        """How many runs this machine carries at once: one where they use a GPU."""
+        cores = len(os.sched_getaffinity(0))
+        return 1 if self.profile.gpus else max(1, cores // self.profile.cpu_threads)
+
+    beside: Path | None = None
+    """Data that a foreign template reads as ../../data (run_0) or ../../../data (others)."""
+
+
+class Laboratory:
+    """Executes the code of commits and candidates for one run folder."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        journal: Journal,
+        executor: Executor,
+        bench: Bench,
+        limits: Limits,
+        cache: Path,
+        report: Callable[[str], None],
+    ) -> None:
+        self.folder = folder
+        self.bench = bench
+        self._journal = journal
+        self._executor = executor
+        self._limits = limits
+        self._cache = cache
+        self._report = report
+        self.gpu_hours = 0.0
+        self._frozen: tuple[str, Mapping[str, str]] | None = None
+
+    def run(
+        self,
+        key: str,
+        commit: str,
+        out_name: str,
+        *,
+        seed: int = 0,
+        overrides: Mapping[str, Scalar] | None = None,
+        cached: bool = False,
+    ) -> Observation:
+        """Run the experiment of a commit at the idea's profile and return what was observed.
+
+        `cached` (for baselines) takes an equal execution made on this kind of machine before.
+        Raises BudgetSpent when the GPU hours are used up.
+        """
+        cap = self._limits.max_gpu_hours
+        if self.bench.profile.gpus and cap is not None and self.gpu_hours >= cap:
+            raise BudgetSpent(
+                f"the GPU hours are used up: {self.gpu_hours:.2f} of {cap:g}",
+                hint=f"resume with more: --resume {self.folder.path} --max-gpu-hours N",
+            )
+
+        def perform() -> Json:
+            staging = self._stage(key, commit, {})
+            profile = self.bench.profile
+            request = self._request(key, out_name, profile, seed=seed, overrides=overrides)
+            store = self._baseline_store(commit, seed) if cached else None
+            if store and (store / "final_info.json").is_file():
+                self._report(f"{out_name}: measured before on this machine, taken from the cache")
+                return _take_from_cache(store, staging, out_name) | {"key": key}
+            observation = self._observe(request)
+            if store and observation["failure"] is None:
+                _put_into_cache(store, staging, out_name, observation)
+            return observation
+
+        observation = observation_from_json(self._journal.effect(key, perform))
+        self.gpu_hours += observation.gpu_hours
+        return observation
+
+    def smoke(
+        self,
+        key: str,
+        commit: str,
+        files: Mapping[str, str],
+        *,
+        seed: int = 0,
+        measure_coverage: bool = False,
+    ) -> Observation:
+        """Rehearse a candidate (`files` over a commit) in the smoke profile, on the CPU.
+
+        Journals nothing: it is part of the gate's effect. With `measure_coverage` the lines that
+        ran stand in `source/run_1/.coverage` of its staging folder.
+        """
+        profile = self.bench.template.profiles["smoke"]
+        self._stage(key, commit, files)
+        request = self._request(key, "run_1", profile, seed=seed, measure_coverage=measure_coverage)
+        return observation_from_json(self._observe(request))
+
+    @property
+    def has_smoke(self) -> bool:
+        """Tell whether the template can be rehearsed."""
+        return "smoke" in self.bench.template.profiles
+
+    def keep(self, key: str, out_name: str, destination: Path) -> None:
+        """Move what an execution left, logs included, to its place. Harmless to repeat."""
+        staging = self.folder.staging(key)
+        if (staging / "source" / out_name).is_dir():
+            collect(staging, out_name, destination)
+        for log in redact_files(staging / name for name in ("stdout.log", "stderr.log")):
+            destination.mkdir(parents=True, exist_ok=True)
+            shutil.move(log, destination / log.name)
+
+    def discard(self, key: str) -> None:
+        """Remove a staging folder whose content is kept elsewhere."""
+        shutil.rmtree(self.folder.staging(key), ignore_errors=True)
+
+    # --- one execution ---------------------------------------------------------------------------
+
+    def _stage(self, key: str, commit: str, files: Mapping[str, str]) -> Path:
+        staging = self.folder.staging(key)
+        if any((staging / name).is_file() for name in ("outcome.json", "job.json")):
+            return staging  # it has ended, or runs as a job elsewhere
+        staging = self.folder.clear_staging(key)
+        self.folder.export(commit, staging / "source")
+        self._restore_frozen(key, commit, staging / "source")
+        for name, content in files.items():
+            write_atomically(staging / "source" / name, content)
+        return staging
+
+    def _restore_frozen(self, key: str, commit: str, source: Path) -> None:
+        """Compare the frozen files of a commit with the first one's by hash, and put those back."""
+        names = self.bench.template.frozen
+        if not names:
+            return
+        if self._frozen is None:
+            first = self.folder.git("rev-list", "--max-parents=0", commit).split()[0]
+            self._frozen = (first, self.folder.hashes(first, names))
+        first, known = self._frozen
+        found = known if commit == first else self.folder.hashes(commit, names)
+        for name in (name for name in names if found.get(name) != known.get(name)):
+            self._journal.note("frozen_touched", {"about": key, "file": name})
+            self._report(f"{key}: frozen file {name} was changed; it is restored for the run")
+            write_atomically(source / name, self.folder.read(first, name))
+
+    def _request(
+        self,
+        key: str,
+        out_name: str,
+        profile: Profile,
+        *,
+        seed: int,
+        overrides: Mapping[str, Scalar] | None = None,
+        measure_coverage: bool = False,
+    ) -> RunRequest:
+        python = str(self.bench.python)
+        command: tuple[str, ...] = (python, "experiment.py", f"--out_dir={out_name}")
+        if measure_coverage:
+            data = f"--data-file={out_name}/.coverage"
+            command = (python, "-m", "coverage", "run", data, *command[1:])
+        data_folder = self.bench.data.get(profile.name)
+        environment = run_environment(profile, seed, data_folder, overrides or {})
+        smoke = profile.name == "smoke"
+        timeout_s = SMOKE_TIMEOUT_S if smoke else self._limits.run_timeout_s
+        return RunRequest(
+            key=key,
+            staging=self.folder.staging(key),
+            out_name=out_name,
+            command=command,
+            environment=environment,
+            readable=(
+                *self.bench.readable,
+                *([data_folder] if data_folder else []),
+                *place_data(self.folder.staging(key), self.bench.beside),
+            ),
+            limits=RunLimits(
+                timeout_s=min(timeout_s, profile.run_timeout_s or timeout_s),
+                memory_gb=profile.memory_gb,
+                disk_gb=profile.disk_gb,
+            ),
+            gpus=0 if smoke else profile.gpus,
+        )
+
+    def _observe(self, request: RunRequest) -> Json:
+        execution = self._executor.run(request)
+        tail = tail_of_logs(execution)
+        observation: Json = {
+            "key": request.key,
+            "cause": str(execution.cause),
+            "returncode": execution.returncode,
+            "seconds": round(execution.seconds, 3),
+            "gpu_hours": round(request.gpus * execution.seconds / 3600, 6),
+            "started_at": execution.started_at,
+            "sandbox_tier": execution.sandbox_tier,
+            "peak_memory_gb": round(execution.peak_memory_gb, 3),
+            "log_tail": tail,
+            "results": None,
+            "failure": None,
+            "problem": "",
+        }
+        if execution.cause is not ExitCause.EXIT:
+            observation["failure"] = str(FAILURES[execution.cause])
+            observation["problem"] = describe_failure(execution, request.limits)
+            return observation
+        final = request.staging / "source" / request.out_name / "final_info.json"
+        try:
+            results = read_results(final, self.bench.template.metrics)
+            observation["results"] = results_to_json(results)
+        except ResultError as error:
+            observation["failure"] = str(AttemptKind.NO_RESULT)
+            observation["problem"] = error.message
+        return observation
+
+    def _baseline_store(self, commit: str, seed: int) -> Path:
+        """Folder of the baseline that equals this one in all that can move a number."""
+        tree = self.folder.git("ls-tree", "-r", commit)
+        names = set(self.bench.template.frozen)  # of foreign templates: data files as well
+        lines = [(line, line.partition("\t")[2]) for line in tree.splitlines()]
+        code = [line for line, name in lines if name.endswith(".py") or name in names]
+        parts = (
+            *code,
+            self.bench.lock_sha256,
+            self.bench.profile.name,
+            str(self.bench.data.get(self.bench.profile.name, "")),
+            str(seed),
+            hardware_class(),
+        )
+        return (
+            self._cache / "baselines" / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+        )
+
+
+def run_environment(
+    profile: Profile, seed: int, data: Path | None, overrides: Mapping[str, Scalar]
+) -> dict[str, str]:
+    """Return the whole environment of an experiment: an allow-list, so that no key can be in it."""
+    threads = str(profile.cpu_threads)
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "WANDB_MODE": "disabled",
+        "AI_SCIENTIST_PROFILE": profile.name,
+        "AI_SCIENTIST_SEED": str(seed),
+    }
+    if data:
+        environment["AI_SCIENTIST_DATA"] = str(data)
+    if overrides:
+        environment["AI_SCIENTIST_OVERRIDES"] = json.dumps(dict(overrides))
+    return environment
+
+
+def _take_from_cache(store: Path, staging: Path, out_name: str) -> Json:
+    destination = staging / "source" / out_name
+    shutil.rmtree(destination, ignore_errors=True)
+    shutil.copytree(store, destination)
+    stored: Json = json.loads((destination / "observation.json").read_text())
+    return stored | {"gpu_hours": 0.0}
+
+
+def _put_into_cache(store: Path, staging: Path, out_name: str, observation: Json) -> None:
+    aside = store.with_name(f".{store.name}.{id(observation)}")
+    shutil.copytree(staging / "source" / out_name, aside)
+    write_atomically(aside / "observation.json", json.dumps(observation))
+    try:
+        aside.rename(store)
+    except OSError:
+        shutil.rmtree(aside, ignore_errors=True)

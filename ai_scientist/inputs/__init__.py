@@ -1,0 +1,1 @@
+"""What a person brings: ideas, templates, prompts, settings; each checked where it enters."""

@@ -1,0 +1,1 @@
+"""What an edit and a result are worth: gates, comparisons, verdicts on hypotheses."""

@@ -1,0 +1,341 @@
+"""From edit to run: the gates that decide, on the CPU in seconds, whether a run may be paid for.
+
+    applied -> meaningful -> runs (lint, smoke) -> has an effect -> …the run… -> comparable
+
+A gate passes, refuses with words for the coder, or says "not decidable"; it never guesses. One
+gate_report is one effect of the journal.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ai_scientist.execution.laboratory import Laboratory
+from ai_scientist.execution.observation import (
+    Observation,
+    observation_from_json,
+    observation_to_json,
+)
+from ai_scientist.judging.changes import changed_lines, describe_seed_only_change
+from ai_scientist.protocols import Journal
+from ai_scientist.records import Check, Code, GateReport, Json, MetricSpec, Run, Scalar
+from ai_scientist.results.reading import config_diff
+
+MAIN_FILE = "experiment.py"
+
+
+class Gates:
+    """Judges candidates for one run folder, remembering each code's rehearsals."""
+
+    def __init__(self, laboratory: Laboratory, journal: Journal) -> None:
+        self.laboratory = laboratory
+        self._journal = journal
+        self._rehearsed: dict[str, list[Observation]] = {}
+        self._lines_ran: dict[str, list[int]] = {}
+
+    def judge(
+        self, step: str, old: Code, new: Code, *, smoke_invariant: str | None = None
+    ) -> GateReport:
+        """Judge `new` against the code of the last valid run.
+
+        `smoke_invariant` is the coder's reason why the smoke profile cannot show the effect.
+        """
+
+        def perform() -> Json:
+            gate_report = self._judge(step, old, new, smoke_invariant)
+            rehearsed = {
+                code_sha256(code): [
+                    observation_to_json(seen) for seen in self._rehearsed.get(code_sha256(code), [])
+                ]
+                for code in (old, new)
+            }
+            return {
+                "checks": [asdict(check) for check in gate_report.checks],
+                "repairable": gate_report.repairable,
+                "log_tail": gate_report.log_tail,
+                "rehearsed": rehearsed,
+                "lines_ran": self._lines_ran.get(code_sha256(new)),
+            }
+
+        stored = self._journal.effect(f"{step}/gates", perform)
+        for sha256, observations in stored["rehearsed"].items():
+            self._rehearsed[sha256] = [observation_from_json(seen) for seen in observations]
+        return GateReport(
+            checks=tuple(Check(**check) for check in stored["checks"]),
+            repairable=stored["repairable"],
+            log_tail=stored["log_tail"],
+            lines_ran=None if stored["lines_ran"] is None else tuple(stored["lines_ran"]),
+        )
+
+    def _judge(self, step: str, old: Code, new: Code, smoke_invariant: str | None) -> GateReport:
+        checks: list[Check] = []
+        for gate in (check_meaning, check_lint):
+            start = time.monotonic()
+            check = gate(old.files, new.files)
+            check = replace(check, seconds=round(time.monotonic() - start, 3))
+            checks.append(check)
+            if check.verdict == "refused":
+                return GateReport(checks=tuple(checks), repairable=gate is check_lint)
+        if not self.laboratory.has_smoke:
+            detail = "the template has no smoke profile"
+            checks.append(Check(gate="runs", verdict="not decidable", detail=detail))
+            checks.append(Check(gate="has an effect", verdict="not decidable", detail=detail))
+            return GateReport(checks=tuple(checks))
+        seen, check = self._check_runs(step, old, new)
+        checks.append(check)
+        if check.verdict == "refused":
+            return GateReport(checks=tuple(checks), repairable=True, log_tail=seen.log_tail)
+        checks.append(self._check_effect(step, old, new, smoke_invariant))
+        return GateReport(checks=tuple(checks))
+
+    def _check_runs(self, step: str, old: Code, new: Code) -> tuple[Observation, Check]:
+        start = time.monotonic()
+        with ThreadPoolExecutor(2) as pool:
+            # The old side is needed in any case where the new one runs: the two share the machine.
+            before = pool.submit(self._rehearse, f"{step}/smoke_old", old, 1)
+            seen = self._rehearse(f"{step}/smoke_new", new, 1)[0]
+            before.result()
+        seconds = round(time.monotonic() - start, 2)
+        if seen.failure is None:
+            return seen, Check(gate="runs", verdict="passed", seconds=seconds)
+        where = "in the smoke profile (CPU, seconds, before any full run)"
+        detail = f"{where}: {seen.problem}"
+        return seen, Check(gate="runs", verdict="refused", detail=detail, seconds=seconds)
+
+    def _check_effect(self, step: str, old: Code, new: Code, smoke_invariant: str | None) -> Check:
+        start = time.monotonic()
+        with ThreadPoolExecutor(2) as pool:
+            again = pool.submit(self._rehearse, f"{step}/smoke_old_again", old, 2)
+            after = self._rehearse(f"{step}/smoke_new_again", new, 2)
+            before = again.result()
+        specs = self.laboratory.bench.template.metrics
+        effect = compare_smoke(before, after, specs)
+        verdict: Check
+        if effect.moved:
+            verdict = Check(gate="has an effect", verdict="passed", detail=effect.describe())
+            reseeded = describe_seed_only_change(old.files[MAIN_FILE], new.files[MAIN_FILE])
+            if reseeded:
+                verdict = Check(gate="has an effect", verdict="refused", detail=reseeded)
+        elif not effect.steady:
+            detail = "every metric of the smoke profile differs between two runs of the same code"
+            verdict = Check(gate="has an effect", verdict="not decidable", detail=detail)
+        elif smoke_invariant:
+            detail = f"identical in the smoke profile; the coder says why: {smoke_invariant}"
+            verdict = Check(gate="has an effect", verdict="not decidable", detail=detail)
+        else:
+            detail = self._explain_no_effect(old, new, effect)
+            verdict = Check(gate="has an effect", verdict="refused", detail=detail)
+        return replace(verdict, seconds=round(time.monotonic() - start, 2))
+
+    def _rehearse(self, key: str, code: Code, times: int) -> list[Observation]:
+        """Return at least `times` rehearsals of `code`, making those that are missing.
+
+        The second one records which lines ran; that slows it, and changes no number.
+        """
+        seen = self._rehearsed.setdefault(code_sha256(code), [])
+        while len(seen) < times:
+            attempt = f"{key}_{len(seen)}"
+            traced = len(seen) == 1 and not self.laboratory.bench.template.foreign
+            seen.append(
+                self.laboratory.smoke(attempt, code.commit, code.files, measure_coverage=traced)
+            )
+            if traced:
+                self._note_lines(attempt, code)
+            self.laboratory.discard(attempt)
+        return seen
+
+    def _note_lines(self, key: str, code: Code) -> None:
+        source = self.laboratory.folder.staging(key) / "source"
+        lines = read_coverage(source / "run_1" / ".coverage", source / MAIN_FILE)
+        if lines is not None:
+            self._lines_ran[code_sha256(code)] = sorted(lines)
+
+    def _explain_no_effect(self, old: Code, new: Code, effect: SmokeEffect) -> str:
+        """Say what was compared, which changed lines never ran, and that no configuration moved."""
+        lines = changed_lines(old.files[MAIN_FILE], new.files[MAIN_FILE])
+        ran = self._lines_ran.get(code_sha256(new))
+        never = [line for line in lines if ran is not None and line not in ran]
+        parts = [
+            f"all {len(effect.steady)} comparable metrics of the smoke profile are identical to "
+            f"the last valid run's to the last bit (for example {effect.example()})"
+        ]
+        if lines:
+            parts.append(f"changed lines: {_ranges(lines)}")
+        if never:
+            parts.append(f"of these, lines {_ranges(never)} never ran")
+        elif ran is not None and lines:
+            parts.append(
+                "they ran, so what they compute is not used, or a later value overrides it"
+            )
+        before, after = (self._rehearsed[code_sha256(code)][0].results for code in (old, new))
+        if before and after and not config_diff(before, after):
+            parts.append("no value of the resolved configuration moved")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmokeEffect:
+    """Old against new code in the smoke profile, after each was compared with itself."""
+
+    moved: Mapping[str, tuple[float, float]]
+    steady: Mapping[str, float]
+    """Metrics that two runs of the same code agree on, on both sides: only they can decide."""
+
+    def describe(self) -> str:
+        """Name a few of the metrics that moved."""
+        shown = [
+            f"{path} {old:.6g} -> {new:.6g}" for path, (old, new) in list(self.moved.items())[:3]
+        ]
+        return f"{len(self.moved)} of {len(self.steady)} smoke metrics moved: {'; '.join(shown)}"
+
+    def example(self) -> str:
+        """Name one metric that did not move."""
+        path, value = next(iter(self.steady.items()))
+        return f"{path} = {value!r}"
+
+
+def compare_smoke(
+    before: Iterable[Observation], after: Iterable[Observation], specs: Mapping[str, MetricSpec]
+) -> SmokeEffect:
+    """Compare two codes by rehearsals made at least twice each: A/A on both sides before A/B.
+
+    A metric present on one side only counts as moved only where the other side measures something
+    else in its place, which a renamed metric does not.
+    """
+    old, new = _steady(before, specs), _steady(after, specs)
+    shared = old.keys() & new.keys()
+    moved = {path: (old[path], new[path]) for path in sorted(shared) if old[path] != new[path]}
+    return SmokeEffect(moved=moved, steady={path: new[path] for path in sorted(shared)})
+
+
+def _steady(
+    observations: Iterable[Observation], specs: Mapping[str, MetricSpec]
+) -> dict[str, float]:
+    results = [seen.results.metrics for seen in observations if seen.results]
+    if not results:
+        return {}
+    volatile = {name for name, spec in specs.items() if spec.volatile}
+    return {
+        path: value
+        for path, value in results[0].items()
+        if path.split("/")[-1] not in volatile
+        and all(other.get(path) == value for other in results[1:])
+    }
+
+
+def check_meaning(old: Mapping[str, str], new: Mapping[str, str]) -> Check:
+    """Refuse an edit after which every file means the same to Python: comments, layout."""
+    if old == new:
+        return Check(gate="meaningful", verdict="refused", detail="no file differs")
+    try:
+        same = all(_meaning(old[name]) == _meaning(new[name]) for name in new if name != "plot.py")
+    except (SyntaxError, ValueError):
+        same = False
+    if same:
+        detail = "experiment.py means the same to Python as before: only comments or layout differ"
+        return Check(gate="meaningful", verdict="refused", detail=detail)
+    return Check(gate="meaningful", verdict="passed")
+
+
+def _meaning(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def check_lint(_old: Mapping[str, str], new: Mapping[str, str]) -> Check:
+    """Refuse what cannot run: a syntax error, an undefined name."""
+    from pyflakes import messages
+    from pyflakes.checker import Checker
+
+    fatal = (messages.UndefinedName, messages.UndefinedLocal, messages.ReturnOutsideFunction)
+    for name, source in new.items():
+        try:
+            tree = ast.parse(source, filename=name)
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", None)
+            detail = f"{name}, line {line}: {getattr(error, 'msg', error)}"
+            return Check(gate="runs", verdict="refused", detail=detail)
+        for problem in Checker(tree, filename=name).messages:
+            if isinstance(problem, fatal):
+                text = problem.message % problem.message_args
+                detail = f"{name}, line {problem.lineno}: {text}"
+                return Check(gate="runs", verdict="refused", detail=detail)
+    return Check(gate="lint", verdict="passed")
+
+
+def check_identical(run: Run, previous: Run, specs: Mapping[str, MetricSpec]) -> Check:
+    """Find a full run whose every comparable metric equals the previous run's to the last bit."""
+    volatile = {name for name, spec in specs.items() if spec.volatile}
+    shared = [
+        path
+        for path in run.results.metrics.keys() & previous.results.metrics.keys()
+        if path.split("/")[-1] not in volatile
+    ]
+    if not shared or any(run.results.metrics[p] != previous.results.metrics[p] for p in shared):
+        return Check(gate="differs", verdict="passed")
+    detail = f"all {len(shared)} comparable metrics are identical to {previous.name}'s"
+    return Check(gate="differs", verdict="finding", detail=detail)
+
+
+def check_comparable(
+    moved: Mapping[str, tuple[Scalar, Scalar]], varies: Iterable[str]
+) -> tuple[Check, tuple[str, ...]]:
+    """Name the configuration keys that moved against the baseline, and are not in `Varies`."""
+    allowed = set(varies)
+    keys = tuple(
+        sorted(path for path in moved if path not in allowed and path.split("/")[-1] not in allowed)
+    )
+    if not keys:
+        return Check(gate="comparable", verdict="passed"), ()
+    shown = ", ".join(f"{key}: {moved[key][0]!r} -> {moved[key][1]!r}" for key in keys)
+    detail = f"confounded: differs from the baseline outside the idea's `Varies`: {shown}"
+    return Check(gate="comparable", verdict="finding", detail=detail), keys
+
+
+def code_sha256(code: Code) -> str:
+    """Return the hash of what runs: plot.py cannot move a number."""
+    main = {name: text for name, text in code.files.items() if name != "plot.py"}
+    return hashlib.sha256(json.dumps(main, sort_keys=True).encode()).hexdigest()
+
+
+def read_coverage(data: Path, source: Path) -> set[int] | None:
+    """Return the lines of `source` that ran, or None when they were not recorded."""
+    from coverage import CoverageData
+    from coverage.exceptions import CoverageException
+
+    try:
+        recorded = CoverageData(basename=str(data))
+        recorded.read()
+        names = [name for name in recorded.measured_files() if Path(name).name == source.name]
+        return set(recorded.lines(names[0]) or ()) if names else None
+    except (CoverageException, OSError):
+        return None
+
+
+def _ranges(lines: Iterable[int]) -> str:
+    """Write 3, 4, 5, 9 as `3-5, 9`."""
+    parts: list[list[int]] = []
+    for line in sorted(lines):
+        if parts and line == parts[-1][1] + 1:
+            parts[-1][1] = line
+        else:
+            parts.append([line, line])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)

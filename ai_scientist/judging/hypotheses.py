@@ -1,0 +1,302 @@
+"""Predictions: fixed before the first edit, judged by this code and by nobody else.
+
+A hypothesis is confirmed only against the best of its baseline and the control arms, with noise
+measured, by at least its smallest effect, and within its guards. Everything else is refuted,
+undecided within noise, or not testable, and the reason is a sentence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ai_scientist.errors import ReplyError
+from ai_scientist.judging.statistics import Comparison, compare
+from ai_scientist.records import (
+    Control,
+    Guard,
+    Hypothesis,
+    Json,
+    Judgement,
+    MetricSpec,
+    Results,
+    Run,
+    Study,
+    Verdict,
+)
+from ai_scientist.results.naming import resolve, short_name
+from ai_scientist.results.reading import config_diff
+from ai_scientist.results.tables import format_number
+
+MAX_HYPOTHESES = 8
+TOTALS = frozenset({"final_loss", "total_loss", "loss"})
+TERM_BLOCKS = frozenset({"loss_terms", "loss terms", "losses", "gradient_share", "loss_share"})
+WEIGHT_WORDS = re.compile(
+    r"penalty|lambda|coef|weight(?!_decay)|alpha|beta\b|_l1|^l1|ortho|aux", re.I
+)
+
+
+class _Proposed(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    metric: str = Field(min_length=1, max_length=300)
+    direction: str = Field(pattern=r"^(increase|decrease)$")
+    against: str = Field(default="run_0", pattern=r"^run_\d+$")
+    min_effect: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
+def parse_hypotheses(reply: str, paths: Iterable[str]) -> tuple[Hypothesis, ...]:
+    """Read the hypotheses a model proposed: a JSON list, bare or in a fenced block.
+
+    `paths` are the metrics the baseline has. Raises ReplyError, worded for the model.
+    """
+    known = list(paths)
+    entries = _json_list(reply)
+    if not 1 <= len(entries) <= MAX_HYPOTHESES:
+        raise ReplyError(
+            f"Give between 1 and {MAX_HYPOTHESES} hypotheses; the list holds {len(entries)}."
+        )
+    found: dict[tuple[str, str], Hypothesis] = {}
+    for number, entry in enumerate(entries, 1):
+        try:
+            keys = _Proposed.model_validate(entry)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "entry"
+            raise ReplyError(
+                f"Hypothesis {number}: {place}: {first['msg']}. Each is an object with metric, "
+                "direction (increase or decrease), against (such as run_0) and min_effect (>= 0)."
+            ) from None
+        name = short_name(resolve(keys.metric, known), known)
+        direction: Any = keys.direction
+        if (name, keys.against) in found:
+            raise ReplyError(f"Hypothesis {number} names {name} again; predict each metric once.")
+        found[name, keys.against] = Hypothesis(
+            metric=name,
+            direction=direction,
+            against=keys.against,
+            min_effect=keys.min_effect,
+            proposed_by="model",
+        )
+    return tuple(found.values())
+
+
+def _json_list(reply: str) -> list[Any]:
+    blocks = re.findall(r"```(?:json)?\s*\n(.*?)```", reply, re.S) or [reply]
+    for block in blocks:
+        start = min((i for i in (block.find("["), block.find("{")) if i >= 0), default=-1)
+        if start < 0:
+            continue
+        try:
+            content, _ = json.JSONDecoder().raw_decode(block[start:])
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(content, dict):
+            inner = content.get("hypotheses", content.get("Hypotheses"))
+            content = inner if isinstance(inner, list) else [content]
+        return list(content)
+    raise ReplyError("No JSON list of hypotheses could be read. Reply with one ```json block.")
+
+
+def digest(hypotheses: Iterable[Hypothesis]) -> str:
+    """Return the SHA-256 of the hypotheses, so that a later change of one shows."""
+    content = [dataclasses.asdict(hypothesis) for hypothesis in hypotheses]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hypothesis_to_json(hypothesis: Hypothesis) -> Json:
+    """Return the stored form of a hypothesis."""
+    return dataclasses.asdict(hypothesis)
+
+
+def judge(study: Study) -> tuple[Judgement, ...]:
+    """Judge each hypothesis by the valid runs; the reason of each verdict is a full sentence."""
+    return tuple(
+        _judge(hypothesis, study.runs, study.metrics, study.idea.guards, study.idea.controls)
+        for hypothesis in study.hypotheses
+    )
+
+
+def _judge(
+    hypothesis: Hypothesis,
+    runs: Mapping[str, Run],
+    metrics: Mapping[str, MetricSpec],
+    guards: Sequence[Guard],
+    controls: Sequence[Control],
+) -> Judgement:
+    against = runs.get(hypothesis.against)
+    if against is None:
+        return _untestable(hypothesis, f"{hypothesis.against} is no valid run.")
+    try:
+        path = resolve(hypothesis.metric, against.results.metrics)
+    except ReplyError:
+        reason = _not_run(hypothesis.metric, against.results)
+        return _untestable(hypothesis, f"{hypothesis.against} has no {hypothesis.metric}{reason}.")
+    having = [r for n, r in runs.items() if n != against.name and path in r.results.metrics]
+    having = [run for run in having if run.name != "run_0"]
+    if not having:
+        return _untestable(hypothesis, f"no run after {against.name} measured it.")
+    tried = [run for run in having if not run.confounded]
+    if not tried:
+        keys = ", ".join(sorted({key for run in having for key in run.confounded})[:5])
+        return _untestable(hypothesis, f"every run also changed {keys}, outside the idea's Varies.")
+    needed = {control.name for control in controls}
+    armed = [
+        r
+        for r in tried
+        if all(path in r.arms[n].metrics for n in needed if n in r.arms) and needed <= set(r.arms)
+    ]
+    if needed and not armed:
+        names = ", ".join(sorted(needed))
+        return _untestable(hypothesis, f"controls not run ({names}).")
+    sign = 1.0 if hypothesis.direction == "increase" else -1.0
+    run = max(armed or tried, key=lambda r: sign * r.results.metrics[path])
+    if _terms_changed(path, against, run):
+        return _untestable(
+            hypothesis, f"{path} is the total loss and {run.name} changed its terms.", run.name
+        )
+    if _at_floor(path, against.results, run.results, hypothesis):
+        return _untestable(hypothesis, f"{against.name} is at the floor of {path} (0).", run.name)
+    return _decide(
+        hypothesis, path, run, against, n_tried=len(tried), metrics=metrics, guards=guards
+    )
+
+
+def _decide(
+    hypothesis: Hypothesis,
+    path: str,
+    run: Run,
+    against: Run,
+    *,
+    n_tried: int,
+    metrics: Mapping[str, MetricSpec],
+    guards: Sequence[Guard],
+) -> Judgement:
+    sign = 1.0 if hypothesis.direction == "increase" else -1.0
+    rivals = {against.name: against.results} | {
+        f"{run.name}/{name}": arm for name, arm in run.arms.items() if path in arm.metrics
+    }
+    rival = max(rivals, key=lambda name: sign * rivals[name].metrics[path])
+    spec = spec_of(path, run.results.metrics, metrics)
+    seen = compare(rivals[rival], run.results, path, spec=spec, n_tried=n_tried)
+    words = _evidence(seen, run.name, rival)
+
+    def verdict(value: Verdict, why: str) -> Judgement:
+        reason = f"{words}. {why}"
+        return Judgement(hypothesis=hypothesis, verdict=value, reason=reason, run=run.name)
+
+    gain = sign * seen.delta
+    toward = "higher" if sign > 0 else "lower"
+    if not seen.noise_known:
+        return verdict(Verdict.UNDECIDED, "One seed and no measured noise decide nothing.")
+    if seen.verdict == "identical":
+        return verdict(Verdict.REFUTED, "The values are identical with every seed.")
+    if seen.verdict not in (toward, "not distinguishable"):
+        return verdict(Verdict.REFUTED, "It moved in the other direction.")
+    best_case = max(sign * bound for bound in seen.interval or (0.0,))
+    least = hypothesis.min_effect
+    if least > 0 and best_case < least:
+        return verdict(
+            Verdict.REFUTED, f"Even the upper end of the interval is below {format_number(least)}."
+        )
+    if seen.verdict != toward or gain < least:
+        return verdict(Verdict.UNDECIDED, "More seeds are needed.")
+    return _within_guards(verdict, run, against, metrics, guards)
+
+
+def _within_guards(
+    verdict: Any,
+    run: Run,
+    against: Run,
+    metrics: Mapping[str, MetricSpec],
+    guards: Sequence[Guard],
+) -> Judgement:
+    result: Judgement
+    for guard in guards:
+        try:
+            path = resolve(guard.metric, run.results.metrics)
+            spec = spec_of(path, run.results.metrics, metrics)
+            seen = compare(against.results, run.results, path, spec=spec)
+        except (ReplyError, KeyError):
+            result = verdict(Verdict.NOT_TESTABLE, f"The guard {guard.metric} was not measured.")
+            return result
+        moved = seen.delta if guard.direction == "increase" else -seen.delta
+        limit = guard.limit * (abs(seen.base) if guard.kind == "relative" else 1.0)
+        if moved > limit:
+            sure = seen.verdict in ("higher", "lower") and seen.noise_known
+            why = (
+                f"It was paid for: {guard.metric} went from {format_number(seen.base)} to "
+                f"{format_number(seen.value)}, more than the guard allows."
+            )
+            result = verdict(Verdict.REFUTED if sure else Verdict.UNDECIDED, why)
+            return result
+    result = verdict(Verdict.CONFIRMED, "All guards hold." if guards else "No guards were set.")
+    return result
+
+
+def spec_of(
+    path: str, paths: Iterable[str], metrics: Mapping[str, MetricSpec]
+) -> MetricSpec | None:
+    """Return what the template says of the metric at `path`, if anything."""
+    paths = list(paths)
+    for spec in metrics.values():
+        try:
+            if resolve(spec.name, paths) == path:
+                return spec
+        except ReplyError:
+            continue
+    return None
+
+
+def _evidence(seen: Comparison, run: str, rival: str) -> str:
+    error = seen.standard_error
+    text = (
+        f"{run} {format_number(seen.value)}, {rival} {format_number(seen.base)}: "
+        f"difference {format_number(seen.delta)}"
+    )
+    if error is not None:
+        text += f" ± {format_number(error)} (n = {seen.n}, {seen.noise}"
+        if seen.p_value is not None:
+            text += f", p = {seen.p_value:.2g}"
+        if seen.minimum_detectable_effect is not None:
+            text += f", detectable {format_number(seen.minimum_detectable_effect)}"
+        text += ")"
+    else:
+        text += f" ({seen.noise})"
+    return text + (f"; {seen.multiplicity}" if seen.multiplicity else "")
+
+
+def _untestable(hypothesis: Hypothesis, reason: str, run: str = "") -> Judgement:
+    sentence = reason[:1].upper() + reason[1:] if not reason.startswith("run_") else reason
+    return Judgement(hypothesis=hypothesis, verdict=Verdict.NOT_TESTABLE, reason=sentence, run=run)
+
+
+def _not_run(metric: str, results: Results) -> str:
+    for place, reason in results.not_run.items():
+        if place.endswith(metric) or metric.endswith(place):
+            return f": not run ({reason})"
+    return ""
+
+
+def _terms_changed(path: str, against: Run, run: Run) -> bool:
+    if path.rsplit("/", 1)[-1] not in TOTALS:
+        return False
+    moved = config_diff(against.results, run.results)
+    if any(WEIGHT_WORDS.search(key.rsplit("/", 1)[-1]) for key in moved):
+        return True
+    return _terms(against.results) != _terms(run.results)
+
+
+def _terms(results: Results) -> frozenset[str]:
+    return frozenset(path for path in results.metrics if TERM_BLOCKS & set(path.lower().split("/")))
+
+
+def _at_floor(path: str, base: Results, run: Results, hypothesis: Hypothesis) -> bool:
+    floor = set(base.seeds.get(path, (base.metrics[path],))) == {0.0}
+    return floor and (hypothesis.direction == "decrease" or run.metrics[path] == 0)

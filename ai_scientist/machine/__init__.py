@@ -1,0 +1,1 @@
+"""The machine: what there is, what runs on it, who holds which part of it."""

@@ -1,0 +1,1 @@
+"""notes.txt: facts by code, interpretation by the model."""

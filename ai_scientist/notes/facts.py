@@ -1,0 +1,192 @@
+"""notes.txt, in two voices: facts by our code, interpretation by the coder.
+
+    # Title: …                                  AI-Scientist's header
+    ## Run 0: Baseline
+    ## Run n: TITLE
+    [facts of run_n] … [end of facts]           a pure function of run.json and the baseline
+    ### Interpretation                          the coder's prose, its named numbers expanded
+
+Within a run the file only grows. `facts` regenerated from the stored records are byte-equal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ai_scientist.judging.statistics import Comparison, compare
+from ai_scientist.records import Idea, MetricSpec, Results, Run, Scalar, Template
+from ai_scientist.results.tables import format_number, format_with_error
+from ai_scientist.run_folder.workspace import run_number
+
+END_OF_FACTS = "[end of facts]"
+MAX_CONFIGURATION_ROWS = 12
+MAX_METRIC_ROWS = 24
+MAX_TABLE_METRICS = 8
+
+
+def notes_header(idea: Idea, baseline: Run, specs: Mapping[str, MetricSpec]) -> str:
+    """Return the head of notes.txt: AI-Scientist's lines, and the baseline's facts."""
+    return (
+        f"# Title: {_one_line(idea.title)}\n"
+        f"# Experiment description: {_one_line(idea.experiment)}\n\n"
+        "## Run 0: Baseline\n"
+        f"{facts(baseline, baseline, specs)}\n"
+        "Description: Baseline results.\n"
+    )
+
+
+def run_section(run: Run, baseline: Run, specs: Mapping[str, MetricSpec]) -> str:
+    """Return the section of one run up to the coder's part."""
+    number = run_number(run.name)
+    return f"\n## Run {number}: {_one_line(run.title)}\n{facts(run, baseline, specs)}\n"
+
+
+def interpretation(prose: str) -> str:
+    """Return the coder's part of a run's section; headings in it are set below the section's."""
+    lines = [
+        f"#### {line.lstrip('# ')}" if line.startswith("#") else line for line in prose.splitlines()
+    ]
+    text = "\n".join(lines).strip() or "(The coder wrote nothing about this run.)"
+    return f"### Interpretation (by the coder)\n{text}\n"
+
+
+def facts(run: Run, baseline: Run, specs: Mapping[str, MetricSpec]) -> str:
+    """Return the marked block of what was measured in `run`."""
+    lines = [
+        f"[facts of {run.name}, by code from {run.name}/run.json]",
+        f"Commit {run.commit[:12] or 'none'}; profile {run.profile or 'unknown'}; "
+        f"seeds {', '.join(map(str, run.seeds))}; {run.seconds:.1f} s; "
+        f"sandbox: {run.sandbox_tier or 'unknown'}; provenance: {run.provenance}",
+    ]
+    if run.name != baseline.name:
+        lines += _configuration_lines("run_0", run.config_diff_baseline)
+    lines += [f"Confounded by: {', '.join(run.confounded)}"] if run.confounded else []
+    lines += [
+        f"Gate `{check.gate}`: {check.verdict}: {check.detail}"
+        for check in run.checks
+        if check.verdict in ("finding", "not decidable")
+    ]
+    lines += metric_rows(run, baseline, specs)
+    lines += [f"Not run: {name}: {reason}" for name, reason in sorted(run.results.not_run.items())]
+    return "\n".join([*lines, END_OF_FACTS])
+
+
+def metric_rows(
+    run: Run, baseline: Run, specs: Mapping[str, MetricSpec], limit: int = MAX_METRIC_ROWS
+) -> list[str]:
+    """Return one line per metric with its change against the baseline and the noise."""
+    paths = shown_metrics(run, specs)
+    rows = []
+    for path in paths[:limit]:
+        error = run.results.stderr.get(path)
+        row = f"{path} = {format_with_error(run.results.metrics[path], error)}"
+        spec = specs.get(path.split("/")[-1]) or MetricSpec(name=path)
+        if run.name != baseline.name and path in baseline.results.metrics and not spec.volatile:
+            row += (
+                f"; {describe_comparison(compare(baseline.results, run.results, path, spec=spec))}"
+            )
+        rows.append(row)
+    if len(paths) > limit:
+        rows.append(f"… and {len(paths) - limit} more metrics in {run.name}/final_info.json")
+    return rows
+
+
+def describe_comparison(seen: Comparison) -> str:
+    """Write a comparison with what it rests on: seeds, standard error, detectable effect."""
+    parts = [seen.describe("run_0")]
+    if seen.standard_error is not None:
+        pairing = "paired seeds" if seen.paired else "seeds"
+        parts.append(f"{seen.n} {pairing}, SE {format_number(seen.standard_error)}")
+    if seen.minimum_detectable_effect is not None:
+        smallest = format_number(seen.minimum_detectable_effect)
+        parts.append(f"detectable from {smallest}")
+    return ", ".join([*parts, *([seen.multiplicity] if seen.multiplicity else [])])
+
+
+def shown_metrics(run: Run, specs: Mapping[str, MetricSpec]) -> list[str]:
+    """Return the run's metric paths, those the template describes first, in its order."""
+    order = {name: number for number, name in enumerate(specs)}
+    known = [path for path in run.results.metrics if path.split("/")[-1] in order]
+    rest = [path for path in run.results.metrics if path.split("/")[-1] not in order]
+    return [*sorted(known, key=lambda path: order[path.split("/")[-1]]), *rest]
+
+
+def results_table(runs: Mapping[str, Run], template: Template) -> str:
+    """Return the results as prompts carry them: the baseline, the best and the last two runs.
+
+    A row per run and a column per described metric, so that its length does not grow with the runs.
+    """
+    baseline = next(iter(runs.values()))
+    names = [spec.name for spec in template.metrics.values() if not spec.volatile]
+    paths = [
+        path for path in shown_metrics(baseline, template.metrics) if path.split("/")[-1] in names
+    ]
+    paths = (paths or list(baseline.results.metrics))[:MAX_TABLE_METRICS]
+    best = best_run(runs, template)
+    shown = {"run_0", best, *list(runs)[-2:]}
+    lines = [f"run | {' | '.join(path.split('/')[-1] for path in paths)} | what it was"]
+    for name in [name for name in runs if name in shown]:
+        run = runs[name]
+        cells = [_cell(run, path) for path in paths]
+        mark = " (best so far)" if name == best != "run_0" else ""
+        lines.append(f"{name} | {' | '.join(cells)} | {run.title}{mark}")
+    hidden = len(runs) - len(lines) + 1
+    return "\n".join([*lines, f"({hidden} more valid runs are not shown)"] if hidden else lines)
+
+
+def best_run(runs: Mapping[str, Run], template: Template) -> str:
+    """Return the run that is best in the template's primary metric, by its mean."""
+    spec = template.metrics.get(template.primary_metric or "")
+    if spec is None or spec.direction == "none":
+        return list(runs)[-1]
+    sign = 1.0 if spec.direction == "increase" else -1.0
+
+    def score(name: str) -> float:
+        metrics = runs[name].results.metrics
+        values = [value for path, value in metrics.items() if path.split("/")[-1] == spec.name]
+        return sign * values[0] if values else -math.inf
+
+    return max(runs, key=score)
+
+
+def _cell(run: Run, path: str) -> str:
+    value = run.results.metrics.get(path)
+    return "not run" if value is None else format_number(value, run.results.stderr.get(path))
+
+
+def _configuration_lines(against: str, moved: Mapping[str, tuple[Scalar, Scalar]]) -> Sequence[str]:
+    if not moved:
+        return [f"Configuration: no value differs from {against}"]
+    shown = [
+        f"{key.rpartition('config/')[2]}: {old!r} -> {new!r}" for key, (old, new) in moved.items()
+    ]
+    more = (
+        [f"{len(shown) - MAX_CONFIGURATION_ROWS} more"]
+        if len(shown) > MAX_CONFIGURATION_ROWS
+        else []
+    )
+    return [f"Configuration against {against}: " + "; ".join(shown[:MAX_CONFIGURATION_ROWS] + more)]
+
+
+def arm_lines(arms: Mapping[str, Results], specs: Mapping[str, MetricSpec]) -> list[str]:
+    """Return one line per control arm with the metrics that the template describes."""
+    lines = []
+    for arm, results in arms.items():
+        described = [path for path in results.metrics if _is_compared(path, specs)]
+        values = [
+            f"{path.split('/')[-1]} = "
+            f"{format_with_error(results.metrics[path], results.stderr.get(path))}"
+            for path in (described or list(results.metrics))[:MAX_TABLE_METRICS]
+        ]
+        lines.append(f"Control arm {arm}: {'; '.join(values)}")
+    return lines
+
+
+def _is_compared(path: str, specs: Mapping[str, MetricSpec]) -> bool:
+    spec = specs.get(path.rsplit("/", maxsplit=1)[-1])
+    return spec is not None and not spec.volatile
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
