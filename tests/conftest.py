@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from filelock import FileLock
 
 from ai_scientist.machine.environments import default_cache_root, environment_for
 from tests.digits_runs import NEW, finish
+from tests.sae_runs import call
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -59,14 +61,8 @@ def digits_python(cache_root: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def finished_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a complete digits idea without a paper, for reading only.
-
-    The workers of one test run share it.
-    """
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder = shared / "finished_digits"
+    """The run folder of a complete digits idea without a paper, for reading only."""
+    folder = _shared(tmp_path_factory) / "finished_digits"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             code, errors = finish(*NEW, "--no-writeup", f"--run-dir={folder}")
@@ -82,3 +78,36 @@ def fresh_cache(tmp_path: Path, cache_root: Path) -> Path:
     cache.mkdir()
     (cache / "environments").symlink_to(cache_root / "environments")
     return cache
+
+
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that the workers of one test run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def sae_python(cache_root: Path) -> Path:
+    """The interpreter that runs the sae template."""
+    lock = PROJECT / "templates" / "sae" / "requirements.lock"
+    return environment_for(lock, cache_root, report=print).python
+
+
+@pytest.fixture(scope="session")
+def smoke_data(sae_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the sae template's prepare.py builds for the rehearsal, for reading only."""
+    folder = _shared(tmp_path_factory) / "sae_smoke"
+    command = ("prepare.py", "--profile=smoke", f"--out_dir={folder}")
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            done = call(sae_python, PROJECT / "templates" / "sae", *command)
+            assert done.returncode == 0, done.stderr
+    assert (folder / "meta.json").exists(), "the worker that made it says why"
+    return folder
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    """A copy of the sae template, as a run folder holds it."""
+    ignored = shutil.ignore_patterns("baselines", "__pycache__")
+    return Path(shutil.copytree(PROJECT / "templates" / "sae", tmp_path / "sae", ignore=ignored))

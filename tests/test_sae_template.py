@@ -2,19 +2,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
-import subprocess
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ai_scientist.inputs.ideas import read_ideas
 from ai_scientist.inputs.templates import load_template
-from ai_scientist.machine.environments import environment_for
 from ai_scientist.results.reading import read_results
+from tests.sae_runs import call, inside, results_of, smoke
 
 IDEAS = (
     "ratio_ranked_orthogonal_sae",
@@ -22,74 +19,6 @@ IDEAS = (
     "sparsity_guided_orthogonal_sae",
     "frequency_consistency_sae",
 )
-
-
-@pytest.fixture(scope="session")
-def sae_python(project: Path, cache_root: Path) -> Path:
-    """The interpreter that runs the sae template."""
-    lock = project / "templates" / "sae" / "requirements.lock"
-    return environment_for(lock, cache_root, report=print).python
-
-
-@pytest.fixture(scope="session")
-def smoke_data(project: Path, sae_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What prepare.py builds for the rehearsal."""
-    folder = tmp_path_factory.mktemp("sae") / "smoke"
-    done = _call(
-        sae_python,
-        project / "templates" / "sae",
-        "prepare.py",
-        "--profile=smoke",
-        f"--out_dir={folder}",
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-@pytest.fixture
-def template(tmp_path: Path, project: Path) -> Path:
-    """A copy of the template, as a run folder holds it."""
-    ignored = shutil.ignore_patterns("baselines", "__pycache__")
-    return Path(shutil.copytree(project / "templates" / "sae", tmp_path / "sae", ignore=ignored))
-
-
-def _call(
-    python: Path, folder: Path, *command: str, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    given = {f"AI_SCIENTIST_{name}": value for name, value in variables.items()}
-    fixed = {"PATH": os.defpath, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [str(python), *command],
-        cwd=folder,
-        env=fixed | given,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-    )
-
-
-def _smoke(
-    python: Path, folder: Path, data: Path, run: str = "run_0", **variables: str
-) -> subprocess.CompletedProcess[str]:
-    fixed = {"PROFILE": "smoke", "DATA": str(data)}
-    return _call(python, folder, "experiment.py", f"--out_dir={run}", **(fixed | variables))
-
-
-def _inside(python: Path, folder: Path, code: str) -> dict[str, Any]:
-    """Run `code` beside the template's modules; return the JSON object it prints last."""
-    done = _call(python, folder, "-c", textwrap.dedent(code))
-    assert done.returncode == 0, done.stderr
-    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return printed
-
-
-def _without_seconds(folder: Path, run: str) -> Any:
-    content = json.loads((folder / run / "final_info.json").read_text())
-    for section in content.values():
-        for part in ("final_info", "stderr", "per_seed"):
-            section.get(part, {}).pop("seconds", None)
-    return content
 
 
 def _metrics(folder: Path, run: str) -> dict[str, float]:
@@ -124,9 +53,9 @@ def test_descriptor_matches_folder(project: Path) -> None:
 def test_smoke_is_deterministic(sae_python: Path, template: Path, smoke_data: Path) -> None:
     """Equal seeds give equal bits, another seed others; only the seconds may differ."""
     for run, seed in (("run_0", "7"), ("run_1", "7"), ("run_2", "8")):
-        done = _smoke(sae_python, template, smoke_data, run, SEED=seed)
+        done = smoke(sae_python, template, smoke_data, run, SEED=seed)
         assert (done.returncode, done.stderr) == (0, "")
-    same, again, other = (_without_seconds(template, f"run_{i}") for i in range(3))
+    same, again, other = (results_of(template, f"run_{i}") for i in range(3))
     assert same == again
     assert same != other
     steps = [
@@ -149,7 +78,7 @@ def test_smoke_exercises_every_mechanism(
         assert not heavy, heavy
     """
     variables = {"PROFILE": "smoke", "DATA": str(smoke_data)}
-    done = _call(sae_python, template, "-c", textwrap.dedent(code), **variables)
+    done = call(sae_python, template, "-c", textwrap.dedent(code), **variables)
     assert (done.returncode, done.stderr) == (0, "")
     metrics = _metrics(template, "run_0")
     assert metrics["resampled_latents"] > 0
@@ -160,19 +89,21 @@ def test_smoke_exercises_every_mechanism(
     assert set(results.not_run) == {"absorption evaluation results", "sae_bench core"}
     assert {facts["d_sae"] for facts in results.measured.values()} == {160}
     assert len({facts["weights_sha256"] for facts in results.measured.values()}) == 1
-    assert {len(values) for values in results.seeds.values()} == {2}
+    frontier = {path for path in results.seeds if path.startswith("frontier results/")}
+    assert {len(results.seeds[path]) for path in frontier} == {1}
+    assert {len(values) for path, values in results.seeds.items() if path not in frontier} == {2}
 
 
 @pytest.mark.slow
 def test_standard_architecture(sae_python: Path, template: Path, smoke_data: Path) -> None:
     """An L1 SAE goes the same way; its sparsity term replaces the auxiliary one."""
     overrides = json.dumps({"architecture": "standard", "l1_coefficient": 0.1})
-    done = _smoke(sae_python, template, smoke_data, OVERRIDES=overrides)
+    done = smoke(sae_python, template, smoke_data, OVERRIDES=overrides)
     assert (done.returncode, done.stderr) == (0, "")
     metrics = _metrics(template, "run_0")
     assert metrics["loss_sparsity"] > 0
     assert "loss_auxiliary" not in metrics
-    config = _without_seconds(template, "run_0")["training results for layer 0"]["config"]
+    config = results_of(template, "run_0")["training results for layer 0"]["config"]
     assert config["architecture"] == "standard"
     assert config["l1_coefficient"] == 0.1
 
@@ -196,7 +127,7 @@ def test_wrong_request(
     sae_python: Path, template: Path, smoke_data: Path, variables: dict[str, str], said: str
 ) -> None:
     """A wrong key, type, size, profile, seed or folder costs one sentence, and leaves no result."""
-    done = _smoke(sae_python, template, smoke_data, **variables)
+    done = smoke(sae_python, template, smoke_data, **variables)
     assert done.returncode == 1
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -214,7 +145,7 @@ def test_wrong_axis_fails(sae_python: Path, template: Path, smoke_data: Path) ->
     text = script.read_text()
     assert text.count("        return {}\n") == 1
     script.write_text(text.replace("        return {}\n", wrong))
-    done = _smoke(sae_python, template, smoke_data)
+    done = smoke(sae_python, template, smoke_data)
     assert done.returncode == 1
     assert "must match the size" in done.stderr
 
@@ -222,12 +153,14 @@ def test_wrong_axis_fails(sae_python: Path, template: Path, smoke_data: Path) ->
 @pytest.mark.slow
 def test_idea_term_is_measured(sae_python: Path, template: Path, smoke_data: Path) -> None:
     """A term returned from idea_terms is logged with its gradient share, and changes the SAE."""
-    assert _smoke(sae_python, template, smoke_data).returncode == 0
+    assert smoke(sae_python, template, smoke_data).returncode == 0
     script = template / "experiment.py"
-    text = script.read_text().replace("import check_axes,", "import check_axes, ortho_pairs,")
+    imported = "from evaluation import evaluate\n"
+    text = script.read_text()
+    text = text.replace(imported, f"from dictionary import ortho_pairs\n{imported}")
     term = '{"orthogonality": ortho_pairs(self.sae.W_dec, torch.ones(self.config.n_latents))}'
     script.write_text(text.replace("        return {}\n", f"        return {term}\n"))
-    done = _smoke(sae_python, template, smoke_data, "run_1")
+    done = smoke(sae_python, template, smoke_data, "run_1")
     assert (done.returncode, done.stderr) == (0, "")
     before, after = _metrics(template, "run_0"), _metrics(template, "run_1")
     assert after["gradient_share_orthogonality"] > 1e-4
@@ -237,11 +170,11 @@ def test_idea_term_is_measured(sae_python: Path, template: Path, smoke_data: Pat
 @pytest.mark.slow
 def test_plots_every_run(sae_python: Path, template: Path, smoke_data: Path) -> None:
     """plot.py draws run_0 to run_10 in numeric order, without a display."""
-    assert _smoke(sae_python, template, smoke_data).returncode == 0
+    assert smoke(sae_python, template, smoke_data).returncode == 0
     for number in (1, 2, 10):
         shutil.copytree(template / "run_0", template / f"run_{number}")
     (template / "run_1.py").write_text("")
-    done = _call(sae_python, template, "plot.py")
+    done = call(sae_python, template, "plot.py")
     assert (done.returncode, done.stderr) == (0, "")
     pictures = {path.name: path.stat().st_size for path in template.glob("*.png")}
     assert set(pictures) == {"frontier.png", "metrics.png", "training.png"}
@@ -254,11 +187,11 @@ def test_prepare_refuses(sae_python: Path, template: Path, tmp_path: Path) -> No
     script = template / "prepare.py"
     script.write_text(script.read_text().replace("model_steps=700", "model_steps=20"))
     out = tmp_path / "out"
-    done = _call(sae_python, template, "prepare.py", "--profile=smoke", f"--out_dir={out}")
+    done = call(sae_python, template, "prepare.py", "--profile=smoke", f"--out_dir={out}")
     assert done.returncode == 1
     assert "nothing measured on it would mean anything" in done.stderr
     assert not (out / "meta.json").exists()
-    done = _call(sae_python, template, "prepare.py", "--profile=full", f"--out_dir={out}")
+    done = call(sae_python, template, "prepare.py", "--profile=full", f"--out_dir={out}")
     assert done.returncode == 1
     assert "gemma-2-2b" in done.stderr
 
@@ -266,7 +199,7 @@ def test_prepare_refuses(sae_python: Path, template: Path, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_splits_and_labels(sae_python: Path, template: Path, smoke_data: Path) -> None:
     """Splits share no document, each token carries its domain, and sizes are pairwise different."""
-    got = _inside(
+    got = inside(
         sae_python,
         template,
         f"""
@@ -301,7 +234,7 @@ def test_splits_and_labels(sae_python: Path, template: Path, smoke_data: Path) -
 
 def test_pairs_are_unbiased(sae_python: Path, template: Path) -> None:
     """ortho_pairs leaves the diagonal out, divides by the weights, and its sample is unbiased."""
-    got = _inside(
+    got = inside(
         sae_python,
         template,
         """
@@ -355,11 +288,11 @@ def test_scale_is_folded(sae_python: Path, template: Path) -> None:
     """
     even = "torch.full((30, 1), 2.0)"
     for kind, size in (("topk", even), ("standard", "torch.rand(30, 1, generator=g)")):
-        got = _inside(sae_python, template, code.replace("KIND", kind).replace("SIZE", size))
+        got = inside(sae_python, template, code.replace("KIND", kind).replace("SIZE", size))
         assert got["change"] < 1e-3
         assert got["norms"] < 1e-5
     uneven = code.replace("KIND", "topk").replace("SIZE", "torch.rand(30, 1, generator=g)")
-    done = _call(sae_python, template, "-c", textwrap.dedent(uneven))
+    done = call(sae_python, template, "-c", textwrap.dedent(uneven))
     assert done.returncode == 1
     assert "changed its reconstruction" in done.stderr
 
@@ -369,7 +302,7 @@ def test_torch_model_is_transformer_lens_model(
     sae_python: Path, template: Path, smoke_data: Path
 ) -> None:
     """transformer_lens loads the model trained here, and agrees at the hook and after it."""
-    got = _inside(
+    got = inside(
         sae_python,
         template,
         f"""
@@ -402,14 +335,14 @@ def test_core_evaluation_speaks_up(
         from pathlib import Path
         from core_evaluation import run_core
         from data import load_data
-        from dictionary import fold_scale
         from experiment import PROFILES, Config, Trainer
+        from training import Session
         data = load_data(Path({str(smoke_data)!r}))
         data.tail(True)
-        trainer = Trainer(Config(**PROFILES["smoke"]), data, 0)
-        for _ in trainer.train(0): pass
-        test = data.documents["test"]
-        sae = fold_scale(trainer.sae, data.mean, data.scale, test.activations())
+        config = Config(**PROFILES["smoke"])
+        session = Session(Trainer(config, data.d_model, 0), config, data)
+        for number, batch in enumerate(data.batches(192, 60, 0)): session.step(number, batch)
+        sae = session.finish(0).sae
         (core,) = run_core([sae], data, "a" * 64)
         sae.encode = lambda x: 1 / 0
         try:
@@ -418,7 +351,7 @@ def test_core_evaluation_speaks_up(
             said = str(error)
         print(json.dumps({{"core": core, "said": said}}))
     """
-    got = _inside(sae_python, template, code)
+    got = inside(sae_python, template, code)
     assert got["core"]["sae_bench_l0"] == pytest.approx(5.0, abs=0.01)
     assert got["core"]["sae_bench_ce_loss_score"] > 0.8
     assert "measured 0 of 1 SAEs" in got["said"]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import torch
@@ -34,6 +36,20 @@ class Dictionary(Protocol):
     def decode(self, latents: Tensor) -> Tensor:
         """Return the reconstruction (..., d) of latents (..., F)."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """An SAE whose training has ended."""
+
+    sae: Dictionary
+    """On the model's scale: it takes raw activations, and its decoder rows have unit norm."""
+    seed: int
+    """Its place among the run's seeds, from 0."""
+    k: int
+    """Active latents per token that it was trained for; an L1 SAE's own L0 is measured."""
+    report: Mapping[str, float]
+    """What its training reports: loss terms, gradient shares, tokens, epochs, dead share."""
 
 
 DictionaryT = TypeVar("DictionaryT", bound=nn.Module)

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from contract import Request, stop, summarize
 from data import BENIGN, HAZARD, Data, Documents
-from dictionary import Dictionary, hash_weights
+from dictionary import Dictionary, Trained, hash_weights
 from language_model import token_losses
+from workers import granted_processes, in_processes
 
 LogitsFrom = Callable[[Tensor], Tensor]
 
@@ -53,37 +54,35 @@ CORE_NOT_RUN = "sae_bench's part needs transformer_lens, and the rehearsal runs 
 
 
 def evaluate(
-    request: Request[Any],
-    data: Data,
-    saes: Sequence[Dictionary],
-    training: Sequence[Mapping[str, float]],
-    architecture: str,
+    request: Request[Any], data: Data, trained: Sequence[Trained], architecture: str
 ) -> dict[str, Any]:
-    """Measure the folded SAEs of all seeds; return the sections of final_info.json.
+    """Measure the SAEs of all seeds and values of k; return the sections of final_info.json.
 
-    `training` holds what each seed's training reported. Also writes frontier.json into out_dir.
+    The sections hold what was measured at the configuration's k; `frontier results` hold a few
+    metrics at the other values of k. Also writes frontier.json into out_dir.
     """
     if request.profile not in CONFIGS:
         stop(f"profile {request.profile} has no evaluation in this form of the template")
     config = CONFIGS[request.profile]
     logits_from = data.tail(config.sae_bench_core)
+    print(f"measuring {len(trained)} SAEs", flush=True)
+    screened = in_processes(
+        lambda one: _screen(one.sae, data, logits_from, config), trained, granted_processes()
+    )
+    pairs = list(zip(trained, screened, strict=True))
+    chosen = [(one, screen) for one, screen in pairs if one.k == request.config.k]
+    saes = [one.sae for one, _ in chosen]
     measured = {
-        "weights_sha256": hash_weights(list(saes)),
+        "weights_sha256": hash_weights(saes),
         "d_sae": saes[0].W_dec.shape[0],
         "architecture": architecture,
         "hook": data.hook,
         "evaluation_sha256": _hash_evaluation(config, data),
     }
-    print(f"measuring {len(saes)} SAEs", flush=True)
-    fidelity = [measure_fidelity(sae, data.documents["test"], config) for sae in saes]
-    core = measure_loss_recovered(saes, data, logits_from)
-    unlearning, frontiers = [], []
-    for sae in saes:
-        metrics, frontier = measure_unlearning(sae, data, logits_from, config)
-        unlearning.append(metrics)
-        frontiers.append(frontier)
+    frontiers = [screen.interventions for _, screen in chosen]
     (request.out_dir / "frontier.json").write_text(json.dumps(frontiers) + "\n")
     not_run = {"absorption evaluation results": "not part of this form of the template"}
+    core = [screen.core for _, screen in chosen]
     if config.sae_bench_core:
         from core_evaluation import run_core
 
@@ -91,16 +90,53 @@ def evaluate(
         core = [ours | theirs for ours, theirs in zip(core, benched, strict=True)]
     else:
         not_run["sae_bench core"] = CORE_NOT_RUN
-    training = [{**ours, **theirs} for ours, theirs in zip(training, fidelity, strict=True)]
     sections = {
-        f"training results for layer {data.layer}": training,
+        f"training results for layer {data.layer}": [
+            {**one.report, **screen.fidelity} for one, screen in chosen
+        ],
         "core evaluation results": core,
-        "unlearning evaluation results": unlearning,
+        "unlearning evaluation results": [screen.unlearning for _, screen in chosen],
     }
-    return {
-        name: {"measured": measured} | summarize(_by_metric(rows))
-        for name, rows in sections.items()
-    } | {"not run": not_run}
+    summaries = {name: summarize(_by_metric(rows)) for name, rows in sections.items()}
+    if len(trained) > len(chosen):
+        summaries["frontier results"] = _summarize_k(request.config.k, pairs)
+    results = {name: {"measured": measured} | rows for name, rows in summaries.items()}
+    return results | {"not run": not_run}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Screen:
+    """What is measured of every SAE of every run."""
+
+    fidelity: dict[str, float]
+    core: dict[str, float]
+    unlearning: dict[str, float]
+    interventions: list[dict[str, float]]
+
+
+def _screen(
+    sae: Dictionary, data: Data, logits_from: LogitsFrom, config: EvaluationConfig
+) -> _Screen:
+    unlearning, interventions = measure_unlearning(sae, data, logits_from, config)
+    return _Screen(
+        fidelity=measure_fidelity(sae, data.documents["test"], config),
+        core=measure_loss_recovered([sae], data, logits_from)[0],
+        unlearning=unlearning,
+        interventions=interventions,
+    )
+
+
+def _summarize_k(k: int, pairs: Sequence[tuple[Trained, _Screen]]) -> dict[str, Any]:
+    """Return the frontier's other points, named as in `fvu_at_half_k`, `l0_at_double_k`."""
+    per_seed: dict[str, list[float]] = {}
+    for one, screen in pairs:
+        if one.k == k:
+            continue
+        metrics = screen.fidelity | screen.core | screen.unlearning
+        for name in ("l0", "fvu", "ce_recovered", "dead_share", "log_selectivity"):
+            label = f"{name}_at_{'half' if one.k < k else 'double'}_k"
+            per_seed.setdefault(label, []).append(metrics[name])
+    return summarize(per_seed)
 
 
 @torch.no_grad()

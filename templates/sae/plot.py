@@ -53,6 +53,12 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return metrics
 
 
+def read_config(run: str) -> dict[str, Any]:
+    """Return the configuration that a run was made with."""
+    sections = json.loads(Path(run, "final_info.json").read_text()).values()
+    return next(section["config"] for section in sections if "config" in section)
+
+
 def color(number: int) -> str:
     """Return the color of the run at this place; colors repeat after ten."""
     return f"C{number % 10}"
@@ -119,10 +125,12 @@ def draw_training(runs: dict[str, dict[str, Any]]) -> None:
     """Draw the reconstruction loss over the logged steps, averaged over seeds."""
     figure, axes = plt.subplots(figsize=(7, 4.5))
     for number, run in enumerate(runs):
+        lines = Path(run, "metrics.jsonl").read_text().splitlines()
+        steps = [json.loads(line) for line in lines]
+        k = read_config(run)["k"]
         by_step: dict[int, list[float]] = defaultdict(list)
-        for line in Path(run, "metrics.jsonl").read_text().splitlines():
-            step = json.loads(line)
-            if "loss_reconstruction" in step:
+        for step in sorted(steps, key=lambda step: step["step"]):
+            if "loss_reconstruction" in step and step.get("k", k) == k:
                 by_step[step["step"]].append(step["loss_reconstruction"])
         losses = [sum(values) / len(values) for values in by_step.values()]
         style = ["-", "--", "-.", ":"][number // 10 % 4]

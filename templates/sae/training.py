@@ -1,0 +1,305 @@
+"""How SAEs are trained: steps, schedules, dead latents, seeds and values of k. Frozen.
+
+experiment.py says what an SAE is and what it is trained for; here is the rest. A run trains one SAE
+for each seed at the configuration's k, and for a few seeds at half and at twice that k, because a
+single k is not evidence. SAEs of one seed see the same batches and are trained in one pass.
+
+Shapes: B tokens of a batch, d width of the residual stream, F latents, D of them dead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+
+from contract import Progress, Request, log_step
+from data import Batch, Data
+from dictionary import Trained, check_axes, fold_scale
+from loss_terms import TermLog
+from workers import granted_processes, in_processes
+
+NO_RESAMPLING_AFTER = 0.7
+"""Share of the steps after which no latent is drawn anew: what is drawn late stays untrained."""
+REFRESHES = 100
+"""How often in a training the set of dead latents is brought up to date."""
+CURVE_TOKENS = 2000
+"""Held-out tokens that the curve of unexplained variance over training is measured on."""
+
+
+class Settings(Protocol):
+    """What training reads of the configuration."""
+
+    architecture: str
+    n_latents: int
+    k: int
+    l1_coefficient: float
+    training_tokens: int
+    batch_size: int
+    learning_rate: float
+    warmup_share: float
+    decay_share: float
+    dead_after_tokens: int
+    resamplings: int
+    repeats: int
+    frontier_repeats: int
+
+
+class Forward(NamedTuple):
+    """What an SAE made of a batch."""
+
+    pre: Tensor
+    """(B, F), before all but the k largest are switched off."""
+    latents: Tensor
+    """(B, F)"""
+    error: Tensor
+    """What the reconstruction misses, (B, d)."""
+    dead: Tensor
+    """Indices (D,) of the latents that have not fired for long."""
+
+
+class Learner(Protocol):
+    """One SAE and what it is trained for: experiment.py's Trainer."""
+
+    sae: Any
+    generator: torch.Generator
+
+    def loss_terms(self, batch: Batch, forward: Forward) -> dict[str, Tensor]:
+        """Return each term of the loss by name; they are summed."""
+        ...
+
+    def latents_to_resample(self, dead: Tensor) -> Tensor:
+        """Return the indices of the latents to be drawn anew, given those of the dead ones."""
+        ...
+
+    def resample_scores(self, batch: Batch, error: Tensor) -> Tensor:
+        """Return how likely each token (B,) is to become the direction of one of them."""
+        ...
+
+
+MakeLearner = Callable[[Any, int, int], Learner]
+"""From configuration, width d and seed."""
+
+
+def train_all(request: Request[Any], data: Data, make_learner: MakeLearner) -> list[Trained]:
+    """Train the SAEs of a run; return those at the configuration's k first, in seed order.
+
+    Seeds are spread over the processes that the run was granted.
+    """
+    configs = points(request.config)
+    for config in configs:
+        check_axes(
+            n_latents=config.n_latents,
+            d_model=data.d_model,
+            batch_size=config.batch_size,
+            k=config.k,
+        )
+    frontier = min(request.config.frontier_repeats, request.config.repeats)
+    plans = [
+        (repeat, configs if repeat < frontier else configs[:1])
+        for repeat in range(request.config.repeats)
+    ]
+
+    def train_seed(plan: tuple[int, Sequence[Any]]) -> list[Trained]:
+        return train_together(request, data, make_learner, *plan)
+
+    trained = [
+        one for group in in_processes(train_seed, plans, granted_processes()) for one in group
+    ]
+    place = {config.k: number for number, config in enumerate(configs)}
+    return sorted(trained, key=lambda one: (place[one.k], one.seed))
+
+
+def points(config: Any) -> list[Any]:
+    """Return the configurations of the frontier: at k, at half of it, at twice as much.
+
+    A penalty on the sum of latents is halved where k doubles: its L0 is measured, not set.
+    """
+    if not config.frontier_repeats:
+        return [config]
+    factors = [1.0, 0.5, 2.0] if config.k > 1 else [1.0, 2.0]
+    return [
+        dataclasses.replace(
+            config, k=int(config.k * factor), l1_coefficient=config.l1_coefficient / factor
+        )
+        for factor in factors
+    ]
+
+
+def train_together(
+    request: Request[Any],
+    data: Data,
+    make_learner: MakeLearner,
+    repeat: int,
+    configs: Sequence[Any],
+) -> list[Trained]:
+    """Train one seed's SAEs, one for each configuration, in one pass over the same batches."""
+    seed = 1000 * request.seed + repeat
+    sessions = [
+        Session(make_learner(config, data.d_model, seed), config, data) for config in configs
+    ]
+    first = configs[0]
+    steps = first.training_tokens // first.batch_size
+    progress = Progress(steps, f"training seed {repeat}")
+    for number, batch in enumerate(data.batches(first.batch_size, steps, seed)):
+        for session in sessions:
+            logged = session.step(number, batch)
+            if logged:
+                log_step(request, step=number, repeat=repeat, k=session.config.k, **logged)
+        progress.step(number + 1, tokens=(number + 1) * first.batch_size)
+    return [session.finish(repeat) for session in sessions]
+
+
+class Session:
+    """The training of one SAE."""
+
+    def __init__(self, learner: Learner, config: Settings, data: Data) -> None:
+        self.learner, self.config, self.data = learner, config, data
+        self.steps = config.training_tokens // config.batch_size
+        self.optimizer = Adam(learner.sae.parameters())
+        self.silent = torch.zeros(config.n_latents)
+        self.dead = torch.zeros(0, dtype=torch.long)
+        self.resampled = 0
+        self.term_log = TermLog(self.steps)
+        self.seconds = 0.0
+        held_out = data.documents["validation"].activations()[:CURVE_TOKENS]
+        self._held_out = (held_out - data.mean) / data.scale
+
+    def step(self, number: int, batch: Batch) -> dict[str, float | str]:
+        """Take one optimizer step; return what is to be logged."""
+        started = time.perf_counter()
+        sae, config = self.learner.sae, self.config
+        pre = sae.pre_activations(batch.x)
+        latents = sae.activate(pre)
+        forward = Forward(pre, latents, batch.x - sae.decode(latents), self.dead)
+        terms = self.learner.loss_terms(batch, forward)
+        sae.zero_grad()
+        logged = self.term_log.backward(number, terms, sae.parameters())
+        with torch.no_grad():
+            remove_parallel_gradient(sae.W_dec)
+            self.optimizer.step(config.learning_rate * self.rate(number))
+            sae.W_dec /= sae.W_dec.norm(dim=1, keepdim=True)
+            self._count_silence(number, latents)
+            if number + 1 in self._resampling_steps():
+                self.resample(batch)
+        self.seconds += time.perf_counter() - started
+        if logged:
+            logged |= {"tokens": (number + 1) * config.batch_size, "fvu": self.fvu()}
+        return logged
+
+    def rate(self, number: int) -> float:
+        """Return the factor of the learning rate: linear warm-up, flat, linear decay to 0."""
+        up = (number + 1) / max(1.0, self.steps * self.config.warmup_share)
+        down = (self.steps - number) / max(1.0, self.steps * self.config.decay_share)
+        return min(1.0, up, down)
+
+    def _count_silence(self, number: int, latents: Tensor) -> None:
+        tokens = len(latents)
+        self.silent = torch.where((latents > 0).any(0), 0.0, self.silent + tokens)
+        if (number + 1) % max(1, self.steps // REFRESHES) == 0:
+            self.dead = (self.silent > self.config.dead_after_tokens).nonzero()[:, 0]
+
+    def _resampling_steps(self) -> list[int]:
+        count, last = self.config.resamplings, int(self.steps * NO_RESAMPLING_AFTER)
+        return [last * (number + 1) // count for number in range(count)]
+
+    def resample(self, batch: Batch) -> None:
+        """Point latents at what the SAE explains worst, and forget their optimizer state."""
+        dead = (self.silent > self.config.dead_after_tokens).nonzero()[:, 0]
+        chosen = self.learner.latents_to_resample(dead)[: self.config.batch_size // 2]
+        if len(chosen) == 0:
+            return
+        sae = self.learner.sae
+        error = batch.x - sae.decode(sae.encode(batch.x))
+        scores = self.learner.resample_scores(batch, error)
+        tokens = torch.multinomial(scores, len(chosen), generator=self.learner.generator)
+        rows = nn.functional.normalize(error[tokens], dim=1)  # (C, d)
+        size = sae.W_enc.norm(dim=0).mean()
+        sae.W_dec[chosen] = rows
+        sae.W_enc[:, chosen] = rows.T * size
+        sae.b_enc[chosen] = 0.0
+        for parameter, index in (
+            (sae.W_dec, chosen),
+            (sae.W_enc, (slice(None), chosen)),
+            (sae.b_enc, chosen),
+        ):
+            self.optimizer.forget(parameter, index)
+        self.silent[chosen] = 0.0
+        self.dead = self.dead[:0]
+        self.resampled += len(chosen)
+
+    @torch.no_grad()
+    def fvu(self) -> float:
+        """Return the share of the held-out tokens' variance that is not explained so far."""
+        x, sae = self._held_out, self.learner.sae
+        error = (x - sae.decode(sae.encode(x))).square().sum()
+        return float(error / (x - x.mean(0)).square().sum())
+
+    def finish(self, repeat: int) -> Trained:
+        """Return the SAE on the model's scale, and what its training reports."""
+        probe = self.data.documents["validation"].activations()[:CURVE_TOKENS]
+        tokens = self.steps * self.config.batch_size
+        report = self.term_log.results() | {
+            "resampled_latents": float(self.resampled),
+            "dead_share_in_training": float(
+                (self.silent > self.config.dead_after_tokens).float().mean()
+            ),
+            "tokens_seen": float(tokens),
+            "epochs": tokens / len(self.data.train_x),
+            "seconds": self.seconds,
+        }
+        folded = fold_scale(self.learner.sae, self.data.mean, self.data.scale, probe)
+        return Trained(sae=folded, seed=repeat, k=self.config.k, report=report)
+
+
+class Adam:
+    """Fused Adam, with moments that can be forgotten where a latent is drawn anew.
+
+    Calls torch's own function: making a torch.optim.Adam imports torch's compiler, which takes
+    longer than a rehearsal.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self._parameters = list(parameters)
+        self._means = [torch.zeros_like(one) for one in self._parameters]
+        self._squares = [torch.zeros_like(one) for one in self._parameters]
+        self._steps = [torch.zeros((), device=one.device) for one in self._parameters]
+
+    def step(self, learning_rate: float) -> None:
+        """Move the parameters that have a gradient against it."""
+        rows = zip(self._parameters, self._means, self._squares, self._steps, strict=True)
+        moved = [(one, one.grad, *moments) for one, *moments in rows if one.grad is not None]
+        parameters, gradients, means, squares, steps = map(list, zip(*moved, strict=True))
+        adam(
+            parameters,
+            gradients,
+            means,
+            squares,
+            [],
+            steps,
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+
+    def forget(self, parameter: Tensor, index: Any) -> None:
+        """Set the moments of parameter[index] to 0."""
+        place = next(i for i, one in enumerate(self._parameters) if one is parameter)
+        self._means[place][index] = 0.0
+        self._squares[place][index] = 0.0
+
+
+def remove_parallel_gradient(rows: Tensor) -> None:
+    """Take out of the gradient of unit rows what would only change their length."""
+    assert rows.grad is not None
+    rows.grad -= (rows.grad * rows).sum(1, keepdim=True) * rows
