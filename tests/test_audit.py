@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ai_scientist.audit import (
     audit,
@@ -14,6 +17,8 @@ from ai_scientist.audit import (
     check_paper_command,
     to_json,
 )
+from ai_scientist.audit.chats import parse_chat
+from ai_scientist.audit.rebuilt import code_from_chats
 from ai_scientist.errors import InputError
 from ai_scientist.records import Finding, Run
 from ai_scientist.results.reading import read_results
@@ -51,6 +56,35 @@ ROWS = [
     ("a cut-off result", "widths", "missing_result", "run_2", "not valid JSON"),
     ("a run that never was", "widths", "unknown_run", "", "run 7"),
     ("a metric never measured", "widths", "unsupported_number", "run_1", "0.926"),
+    ("a run on edits that failed", "told_in_a_chat", "edit_not_applied", "run_2", "$0.25"),
+    ("… on code of no effect", "told_in_a_chat", "identical_metrics", "run_2", "44.8125"),
+    ("a run that only a chat knows", "told_in_a_chat", "missing_result", "run_4", "no note"),
+    ("the idea is called no more", "told_in_a_chat", "mechanism_missing", "run_3", "uncalled"),
+    ("… the paper still claims it", "told_in_a_chat", "mechanism_missing", "run_3", "the paper"),
+    ("halves without labels", "told_in_a_chat", "mechanism_missing", "run_1", "toxic against"),
+    ("a wrong axis would pass", "told_in_a_chat", "equal_axes", "run_1", "`rows.T @ rows`"),
+    ("another layer's result", "told_in_a_chat", "foreign_result", "run_0", "hook_layer 3"),
+    ("another width's result", "told_in_a_chat", "foreign_result", "run_0", "d_sae 192"),
+    ("a constant nobody recorded", "told_in_a_chat", "config_drift", "run_3", "`step` is 900"),
+]
+
+
+CHAT_LINES = [
+    "#### Run 1 completed. Here are the results:",
+    "#### python experiment.py --out_dir=run_2",
+    "#### {'Name': 'a', 'Title': 'A', 'Experiment': 'x', 'loss': nan}",
+    "experiment.py",
+    "```python",
+    "<<<<<<< SEARCH",
+    "    def loss(self, x=(1,",
+    "        return x",
+    "=======",
+    ">>>>>>> REPLACE",
+    "> Tokens: 1.5k sent, 1M received. Cost: $0.01 message, $0.02 session.",
+    "> The LLM did not conform to the edit format.",
+    "> # 1 SEARCH/REPLACE block failed to match!",
+    "## SearchReplaceNoExactMatch: This SEARCH block failed to exactly match lines in a.py",
+    "> Only 3 reflections allowed, stopping.",
 ]
 
 
@@ -112,25 +146,58 @@ def test_a_clean_folder_has_no_finding(tmp_path: Path) -> None:
     assert audit_command(tmp_path, True) == 0
 
 
-def test_chat_histories_are_told_and_are_no_finding(
+def test_what_agrees_with_its_run_is_not_called_foreign(found: dict[str, list[Finding]]) -> None:
+    """Of four evaluations only the two of another model are named."""
+    foreign = [f for f in found["told_in_a_chat"] if f.kind == "foreign_result"]
+    assert [f.detail.split("`")[1] for f in foreign] == ["probing", "unlearning"]
+
+
+def test_a_chat_history_is_told_in_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Edits that could not be read and stated costs are counted for a person, not in the JSON."""
-    shutil.copytree(FOLDERS / "widths", tmp_path, dirs_exist_ok=True)
-    before = audit(tmp_path)
-    (tmp_path / "idea_aider.txt").write_text(
-        "> Tokens: 34k sent, 510 received. Cost: $0.11 message, $0.34 session.\n"
-        "> The LLM did not conform to the edit format.\n"
-        "> # 1 SEARCH/REPLACE block failed to match!\n"
-        "> Tokens: 4k sent, 51 received. Cost: $0.05 message, $0.39 session.\n"
-        "The LLM did not conform to the edit format, says the model.\n"
-    )
-    (tmp_path / "other_aider.txt").symlink_to(tmp_path / "idea_aider.txt")
-    assert audit(tmp_path) == before
+    """Failed edits, requests given up, replies, tokens and costs are facts, for people and in JSON.
+
+    Links are not followed, and words of the model are no remark of its host.
+    """
+    chat = FOLDERS / "told_in_a_chat" / "halves_aider.txt"
+    quoted = "The LLM did not conform to the edit format, says the model.\n"
+    (tmp_path / "idea_aider.txt").write_text(chat.read_text() + quoted)
+    (tmp_path / "other_aider.txt").symlink_to(chat)
     audit_command(tmp_path, False)
     (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("chat ")]
-    assert "idea_aider.txt: 1 edit-format failures" in line
-    assert "2 replies with costs, $0.16" in line
+    assert "idea_aider.txt: 2 edit-format failures" in line
+    assert "6 replies with costs, $0.52, 0.11 M prompt tokens" in line
+    audit_command(tmp_path, True)
+    assert json.loads(capsys.readouterr().out)["chats"] == [
+        {
+            "name": "idea_aider.txt",
+            "replies": 6,
+            "cost_usd": 0.52,
+            "prompt_tokens": 107000,
+            "malformed": 2,
+            "unmatched": 2,
+            "given_up": 1,
+        }
+    ]
+
+
+def test_a_chat_adds_nothing_to_what_the_folder_keeps(tmp_path: Path) -> None:
+    """Where code and results are kept, they are what is judged, whatever a chat says of them."""
+    shutil.copytree(FOLDERS / "penalties", tmp_path, dirs_exist_ok=True)
+    before = audit(tmp_path)
+    (tmp_path / "idea_aider.txt").write_text(
+        "#### Run 1 completed. Here are the results:\n#### {'a': {'means': {'loss': 0.5}}}\n"
+    )
+    assert audit(tmp_path) == before
+
+
+@given(st.lists(st.sampled_from(CHAT_LINES) | st.text(max_size=20), max_size=30))
+def test_no_chat_history_is_too_odd(lines: list[str]) -> None:
+    """Whatever stands in a history, it is read, and its edits give code that can be parsed."""
+    chat = parse_chat("\n".join(lines), "odd_aider.txt")
+    assert chat.to_json()["given_up"] <= len(chat.requests)
+    for source in code_from_chats([chat]).values():
+        assert ast.parse(source.text)
 
 
 def test_what_is_missing_is_told_to_the_person(tmp_path: Path) -> None:

@@ -10,13 +10,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ai_scientist.audit.chats import read_chats
+from ai_scientist.audit.chats import Chat, chat_findings, read_chats
+from ai_scientist.audit.code import run_sources
 from ai_scientist.audit.paper import (
     check_notes_text,
     check_paper_text,
     notes_and_plots,
     paper_of,
 )
+from ai_scientist.audit.rebuilt import code_from_chats, with_what_was_told
 from ai_scientist.audit.runs import run_findings
 from ai_scientist.claims import Number, Report
 from ai_scientist.errors import InputError
@@ -45,13 +47,18 @@ def audit_report(folder: Path) -> Report:
 
 
 def audit_study(study: Study) -> Report:
-    """Audit a study that is already read."""
+    """Audit a study that is already read; its folder's chats tell what its files do not."""
+    chats = read_chats(study.folder)
+    in_folder = frozenset({*study.runs, *(finding.run for finding in study.findings)})
+    study = with_what_was_told(study, chats)
+    sources = run_sources(study, code_from_chats(chats))
     notes = check_notes_text(study)
     tex = paper_of(study.folder)
-    paper = check_paper_text(tex, study) if tex is not None else Report()
+    paper = check_paper_text(tex, study, sources) if tex is not None else Report()
     findings = [
         *study.findings,
-        *run_findings(study),
+        *run_findings(study, sources),
+        *(one for chat in chats for one in chat_findings(chat, in_folder | study.runs.keys())),
         *notes_and_plots(study),
         *notes.findings,
         *paper.findings,
@@ -66,13 +73,14 @@ def check_paper(tex: Path, runs_folder: Path) -> Report:
     """
     if not tex.is_file():
         raise InputError(f"{tex} is no file.", hint="name the paper's main .tex file")
-    study = read_study(runs_folder)
+    chats = read_chats(runs_folder)
+    study = with_what_was_told(read_study(runs_folder), chats)
     if not study.runs:
         raise InputError(
             f"{runs_folder} holds no run with a readable final_info.json.",
             hint="name the folder that holds run_0/, run_1/, …",
         )
-    return check_paper_text(tex, study)
+    return check_paper_text(tex, study, run_sources(study, code_from_chats(chats)))
 
 
 def to_json(report: Report) -> Json:
@@ -82,8 +90,7 @@ def to_json(report: Report) -> Json:
 
 def audit_command(folder: Path, as_json: bool) -> int:
     """Print the audit of a folder; return the exit code: 1 when there are findings."""
-    chats = tuple(f"chat {chat.describe()}" for chat in read_chats(folder))
-    return _print(audit_report(folder), as_json, title=str(folder), remarks=chats)
+    return _print(audit_report(folder), as_json, title=str(folder), chats=read_chats(folder))
 
 
 def check_paper_command(tex: Path, runs: Path, as_json: bool) -> int:
@@ -91,11 +98,13 @@ def check_paper_command(tex: Path, runs: Path, as_json: bool) -> int:
     return _print(check_paper(tex, runs), as_json, title=str(tex))
 
 
-def _print(report: Report, as_json: bool, *, title: str, remarks: Sequence[str] = ()) -> int:
+def _print(report: Report, as_json: bool, *, title: str, chats: Sequence[Chat] = ()) -> int:
     if as_json:
-        json.dump(to_json(report), sys.stdout, indent=1, ensure_ascii=False)
+        told = {"chats": [chat.to_json() for chat in chats]} if chats else {}
+        json.dump(to_json(report) | told, sys.stdout, indent=1, ensure_ascii=False)
         sys.stdout.write("\n")
     else:
+        remarks = [f"chat {chat.describe()}" for chat in chats]
         sys.stdout.write("\n".join([*lines_of(report, title), *remarks]) + "\n")
     return 1 if report.findings else 0
 
@@ -128,11 +137,13 @@ def _by_kind(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
 
 MEANING = {
     "missing_result": "a run without a readable result",
+    "edit_not_applied": "what was asked for never reached the file",
     "identical_code": "the edit changed nothing",
     "identical_metrics": "the edit changed no number",
     "seed_only_change": "another draw of the same noise",
     "mechanism_inactive": "the idea's term is there and does nothing",
     "mechanism_missing": "what the idea names is no longer in the code",
+    "equal_axes": "a mistake that no error would show",
     "foreign_result": "a result of another model",
     "frozen_touched": "what measures was edited",
     "not_comparable": "measured otherwise than the baseline",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,20 +30,32 @@ GENERAL_WORDS = """
 GENERAL = frozenset(GENERAL_WORDS.split())
 
 
-def run_sources(study: Study) -> dict[str, str]:
-    """Return the code of each run, in numeric order: `run_N.py`, or experiment.py of its commit."""
-    found = {}
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The code of one run, and where it was found."""
+
+    text: str
+    where: str
+
+
+def run_sources(study: Study, told: Mapping[str, Source] | None = None) -> dict[str, Source]:
+    """Return the code of each run, in numeric order: `run_N.py`, or experiment.py of its commit.
+
+    Where the folder keeps none, it is what the chats told of it (`told`), if anything.
+    """
+    found: dict[str, Source] = {}
     names = {
         path.stem for path in study.folder.glob("run_*.py") if re.match(r"run_\d+\Z", path.stem)
     }
     for name in sorted(names | set(study.runs), key=lambda n: int(n[4:])):
-        text = read_text(study.folder / f"{name}.py", MAX_SOURCE_BYTES)
+        where = f"{name}.py"
+        text = read_text(study.folder / where, MAX_SOURCE_BYTES)
         commit = study.runs[name].commit if name in study.runs else ""
         if not text and commit:
             text = _from_git(study.folder, commit)
         if text:
-            found[name] = text
-    return found
+            found[name] = Source(text=text, where=where)
+    return found or dict(told or {})
 
 
 def _from_git(folder: Path, commit: str) -> str:
@@ -77,17 +91,31 @@ def meaning_of(source: str) -> str:
     return ast.dump(tree) if tree is not None else source
 
 
-def words_used(source: str) -> frozenset[str]:
-    """Return the words of the lower-case names whose value some expression uses."""
-    tree = tree_of(source)
-    if tree is None:
-        return frozenset()
+def names_used(source: str, dead: Container[str] = ()) -> frozenset[str]:
+    """Return the names whose value some expression uses, outside the functions named `dead`."""
     names = set()
-    for node in ast.walk(tree):
+    todo: list[ast.AST] = [tree] if (tree := tree_of(source)) is not None else []
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef) and node.name in dead:
+            continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             names.add(node.id)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
             names.add(node.attr)
+        todo += ast.iter_child_nodes(node)
+    return frozenset(names)
+
+
+def functions_of(source: str) -> frozenset[str]:
+    """Return the names of all functions and methods that are defined."""
+    tree = tree_of(source)
+    nodes = ast.walk(tree) if tree is not None else ()
+    return frozenset(node.name for node in nodes if isinstance(node, ast.FunctionDef))
+
+
+def words_of(names: Iterable[str]) -> frozenset[str]:
+    """Return the words of lower-case names."""
     return frozenset(
         stem(word) for name in names if name == name.lower() for word in name.split("_")
     )
@@ -110,12 +138,18 @@ def stem(word: str) -> str:
     return word
 
 
-def constants_of(source: str) -> dict[str, float | int | str]:
-    """Return the constants given to a name at exactly one place: assignment, keyword or default."""
+def constants_of(source: str, passed: Container[str]) -> dict[str, float | int | str]:
+    """Return the constants that a name is given, where it is given one and the same everywhere.
+
+    By assignment and as default; what is passed by keyword or in a dictionary counts for the names
+    in `passed` only: `dim=0` is no setting.
+    """
     tree = tree_of(source)
     found: dict[str, set[float | int | str]] = {}
     for node in ast.walk(tree) if tree is not None else ():
         for name, value in _given(node):
+            if isinstance(node, ast.keyword | ast.Dict) and name not in passed:
+                continue
             if isinstance(value, ast.Constant) and isinstance(value.value, int | float | str):
                 found.setdefault(name, set()).add(value.value)
     return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}
@@ -123,7 +157,8 @@ def constants_of(source: str) -> dict[str, float | int | str]:
 
 def _given(node: ast.AST) -> list[tuple[str, ast.expr]]:
     if isinstance(node, ast.Assign):
-        return [(t.id, node.value) for t in node.targets if isinstance(t, ast.Name)]
+        names = [(_target(target), node.value) for target in node.targets]
+        return [(name, value) for name, value in names if name]
     if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
         return [(node.target.id, node.value)]
     if isinstance(node, ast.keyword) and node.arg:
@@ -142,3 +177,11 @@ def _given(node: ast.AST) -> list[tuple[str, ast.expr]]:
         pairs += [(a, d) for a, d in zip(node.kwonlyargs, node.kw_defaults, strict=True) if d]
         return [(argument.arg, default) for argument, default in pairs]
     return []
+
+
+def _target(node: ast.expr) -> str:
+    """Return the name that is assigned to: `batch_size`, or that of `self.batch_size`."""
+    if isinstance(node, ast.Name):
+        return node.id
+    own = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    return node.attr if own and isinstance(node, ast.Attribute) else ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from ai_scientist.audit.code import Source, stem
+from ai_scientist.audit.edits import losses_of
 from ai_scientist.claims import Evidence, Report, check_prose
 from ai_scientist.claims.latex import inside
 from ai_scientist.errors import InputError
@@ -68,13 +70,17 @@ def restore_names(notes: str, named: Iterable[tuple[str, str]]) -> str:
     return "".join(parts)
 
 
-def check_paper_text(tex: Path, study: Study) -> Report:
-    """Check a paper: its numbers and comparisons, figures, citations, placeholders and runs."""
+def check_paper_text(tex: Path, study: Study, sources: Mapping[str, Source]) -> Report:
+    """Check a paper: its numbers, comparisons, figures, citations, placeholders, runs and claims.
+
+    `sources` is the code of the runs, as far as it is known.
+    """
     text = read_text(tex)
     report = _numbers(tex, text, study)
     parts = [(tex.name, COMMENT.sub("", text)), *_inputs(text, tex.parent)]
     other = [*_figures(parts, tex, study.folder), *_citations(parts, tex.parent)]
     other += _placeholders(parts)
+    other += _claims_of_what_is_gone(parts, study, sources)
     body = " ".join(part for _, part in parts)
     for name in study.runs:
         if name != "run_0" and not _told(name, body, study, report):
@@ -129,6 +135,26 @@ def notes_and_plots(study: Study) -> Iterator[Finding]:
                 where="plot.py",
                 detail=f"plot.py names {', '.join(sorted(plotted, key=_number))} but not {name}",
             )
+
+
+def _claims_of_what_is_gone(
+    parts: Iterable[tuple[str, str]], study: Study, sources: Mapping[str, Source]
+) -> Iterator[Finding]:
+    """Find a paper that speaks of what the code of its later runs no longer computes with."""
+    gone = losses_of(study, sources)[1]
+    for file, text in parts:
+        said = {stem(word.lower()): word for word in reversed(re.findall(r"[A-Za-z]{3,}", text))}
+        for run in dict.fromkeys(gone.values()):
+            words = [said[word] for word, since in gone.items() if since == run and word in said]
+            if words:
+                shown = ", ".join(f"`{word}`" for word in words[:6])
+                yield Finding(
+                    kind="mechanism_missing",
+                    run=run,
+                    where=file,
+                    detail=f"the paper tells of {shown}, and no code from {run} on computes with "
+                    "it: what these runs reached is not its doing",
+                )
 
 
 def _told(name: str, text: str, study: Study, report: Report) -> bool:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Mapping
 
-from ai_scientist.audit.code import (
-    constants_of,
-    idea_words,
-    meaning_of,
-    run_sources,
-    words_used,
-)
-from ai_scientist.judging.changes import describe_seed_only_change
+from ai_scientist.audit.code import Source, run_sources
+from ai_scientist.audit.edits import code_findings
+from ai_scientist.audit.rebuilt import TOLD
 from ai_scientist.records import Finding, Results, Run, Scalar, Study
 from ai_scientist.results.naming import metric_names
 from ai_scientist.results.reading import config_diff
@@ -29,13 +23,15 @@ SAME_THING = (
     ("hook_layer", "layer"),
     ("model_name", "lm_name"),
 )
+SAE_FAMILY = re.compile(r"batch_?topk|topk|jump_?relu|gated|matryoshka", re.I)
 IDENTITY = ("weights", "sha256", "hash", "architecture", "d_sae", "d_in", "hook_layer", "hook_name")
 
 
-def run_findings(study: Study) -> Iterator[Finding]:
-    """Yield every finding that needs no prose."""
-    yield from _missing(study)
-    yield from _code(study)
+def run_findings(study: Study, sources: Mapping[str, Source] | None = None) -> Iterator[Finding]:
+    """Yield every finding that needs no prose; `sources` is the runs' code, if read before."""
+    sources = run_sources(study) if sources is None else sources
+    yield from _missing(study, sources)
+    yield from code_findings(study, sources)
     yield from _identical(study)
     yield from _drift(study)
     for run in study.runs.values():
@@ -45,87 +41,16 @@ def run_findings(study: Study) -> Iterator[Finding]:
     yield from _noise(study)
 
 
-def _missing(study: Study) -> Iterator[Finding]:
+def _missing(study: Study, sources: Mapping[str, Source]) -> Iterator[Finding]:
     known = {*study.runs, *(f.run for f in study.findings)}
-    for name in run_sources(study):
-        if name not in known:
+    for name, source in sources.items():
+        if name not in known and source.where == f"{name}.py":
             yield Finding(
                 kind="missing_result",
                 run=name,
-                where=f"{name}.py",
+                where=source.where,
                 detail=f"{name}.py was kept, but there is no folder {name} with a result",
             )
-
-
-def _code(study: Study) -> Iterator[Finding]:
-    sources = run_sources(study)
-    names = list(sources)
-    for before, name in itertools.pairwise(names):
-        old, new = sources[before], sources[name]
-        where = f"{name}.py"
-        if meaning_of(old) == meaning_of(new):
-            yield Finding(
-                kind="identical_code",
-                run=name,
-                where=where,
-                detail=f"the code of {name} is that of {before} but for format and comments",
-            )
-        elif said := describe_seed_only_change(old, new):
-            yield Finding(
-                kind="seed_only_change", run=name, where=where, detail=f"against {before}: {said}"
-            )
-    yield from _mechanism(study, sources)
-    yield from _constants(study, sources)
-
-
-def _mechanism(study: Study, sources: Mapping[str, str]) -> Iterator[Finding]:
-    """Find words of the idea that some run's code used and a later one's no longer does."""
-    names = list(sources)
-    if len(names) < 2:
-        return
-    base = words_used(sources[names[0]]) if names[0] == "run_0" else frozenset()
-    ideas = idea_words(study.idea)
-    last_seen: dict[str, str] = {}
-    gone: set[str] = set()
-    for name in names[1:] if names[0] == "run_0" else names:
-        used = (words_used(sources[name]) & ideas) - base
-        lost = sorted(word for word in set(last_seen) - used - gone)
-        gone |= set(lost)
-        if lost:
-            shown = ", ".join(f"`{word}`" for word in lost[:6])
-            yield Finding(
-                kind="mechanism_missing",
-                run=name,
-                where=f"{name}.py",
-                detail=f"the idea names {shown}; the code computed with it up to "
-                f"{last_seen[lost[0]]} and no longer does",
-            )
-        for word in used:
-            last_seen[word] = name
-            gone.discard(word)
-
-
-def _constants(study: Study, sources: Mapping[str, str]) -> Iterator[Finding]:
-    """Find configuration keys whose constant in the code moved while no record says so."""
-    if "run_0" not in sources or "run_0" not in study.runs:
-        return
-    keys = {path.rsplit("/", 1)[-1] for path in study.runs["run_0"].results.config}
-    base = constants_of(sources["run_0"])
-    for name, source in sources.items():
-        run = study.runs.get(name)
-        if run is None or name == "run_0":
-            continue
-        recorded = {path.rsplit("/", 1)[-1] for path in run.config_diff_baseline}
-        now = constants_of(source)
-        for key in sorted((keys & set(base) & set(now)) - recorded - set(study.idea.varies)):
-            if base[key] != now[key]:
-                yield Finding(
-                    kind="config_drift",
-                    run=name,
-                    where=f"{name}.py",
-                    detail=f"`{key}` is {_shown(now[key])} in the code of {name}, "
-                    f"{_shown(base[key])} in the baseline's; the recorded configuration is silent",
-                )
 
 
 def _identical(study: Study) -> Iterator[Finding]:
@@ -144,7 +69,7 @@ def _identical(study: Study) -> Iterator[Finding]:
                 yield Finding(
                     kind="identical_metrics",
                     run=run.name,
-                    where=f"{run.name}/final_info.json",
+                    where=_where(run),
                     detail=f"{what} equals {earlier.name} to the last digit ({example}): what was "
                     "changed did not reach it",
                 )
@@ -206,7 +131,7 @@ def _drift(study: Study) -> Iterator[Finding]:
                 yield Finding(
                     kind=kind,
                     run=run.name,
-                    where=f"{run.name}/final_info.json",
+                    where=_where(run),
                     detail=f"against run_0: {listed}"
                     + ("" if len(keys) <= 12 else f"; {len(keys) - 12} more")
                     + ("; evaluated otherwise" if kind == "not_comparable" else ""),
@@ -218,7 +143,10 @@ def _varies(key: str, study: Study) -> bool:
 
 
 def _foreign(run: Run) -> Iterator[Finding]:
-    """Find evaluations that say they measured something else than this run trained."""
+    """Find evaluations that say they measured something else than this run trained.
+
+    Those that agree with the run's training must agree among themselves, too.
+    """
     trained: dict[str, Scalar] = {}
     for path, value in run.results.config.items():
         parts = path.split("/")
@@ -233,19 +161,36 @@ def _foreign(run: Run) -> Iterator[Finding]:
             and trained.get(theirs) is not None
             and facts[mine] != trained[theirs]
         ]
-        for key, value in facts.items():
-            if value is None or not any(word in key for word in IDENTITY):
-                continue
-            place, other = first.setdefault(key, (block, value))
-            if other != value:
-                wrong.append(f"{key} {_shown(value)}, while `{place}` measured {_shown(other)}")
+        wrong += _other_family(facts, trained)
+        wrong = wrong or list(_unlike_the_others(block, facts, first))
         if wrong:
             yield Finding(
                 kind="foreign_result",
                 run=run.name,
-                where=f"{run.name}/final_info.json",
+                where=_where(run),
                 detail=f"`{block}` is of another model: {'; '.join(wrong[:5])}",
             )
+
+
+def _unlike_the_others(
+    block: str, facts: Mapping[str, Scalar], first: dict[str, tuple[str, Scalar]]
+) -> Iterator[str]:
+    for key, value in facts.items():
+        if value is None or not any(word in key for word in IDENTITY):
+            continue
+        place, other = first.setdefault(key, (block, value))
+        if other != value:
+            yield f"{key} {_shown(value)}, while `{place}` measured {_shown(other)}"
+
+
+def _other_family(facts: Mapping[str, Scalar], trained: Mapping[str, Scalar]) -> list[str]:
+    """Say that another kind of SAE was measured than was trained, where both are named."""
+    measured = SAE_FAMILY.search(str(facts.get("architecture", "")))
+    classes = " ".join(str(trained.get(key, "")) for key in ("dict_class", "trainer_class"))
+    own = {name.lower() for name in SAE_FAMILY.findall(classes)}
+    if measured is None or not own or measured[0].lower() in own:
+        return []
+    return [f"architecture {measured[0]} where this run trains {' and '.join(sorted(own))}"]
 
 
 def _inactive(run: Run) -> Iterator[Finding]:
@@ -256,7 +201,7 @@ def _inactive(run: Run) -> Iterator[Finding]:
             yield Finding(
                 kind="mechanism_inactive",
                 run=run.name,
-                where=f"{run.name}/final_info.json",
+                where=_where(run),
                 detail=f"{path} is {value:.2g}: below {INACTIVE:g} of the gradient, this term did "
                 "nothing",
             )
@@ -283,6 +228,10 @@ def _noise(study: Study) -> Iterator[Finding]:
             detail="every run has one seed, so no difference between runs is known to be more than "
             "noise; run the baseline with several seeds (--baseline-seeds 3)",
         )
+
+
+def _where(run: Run) -> str:
+    return run.provenance if run.provenance == TOLD else f"{run.name}/final_info.json"
 
 
 def _shown(value: object) -> str:

@@ -25,7 +25,15 @@ from ai_scientist.errors import ReplyError, ResultError
 from ai_scientist.records import MetricSpec, Results, Scalar
 from ai_scientist.results.naming import ends_with, metric_names, resolve, short_name
 
-__all__ = ["combine", "config_diff", "read_results", "resolve", "short_name", "standard_error"]
+__all__ = [
+    "combine",
+    "config_diff",
+    "flatten_results",
+    "read_results",
+    "resolve",
+    "short_name",
+    "standard_error",
+]
 
 MAX_BYTES = 16_000_000
 MAX_DEPTH = 40
@@ -50,19 +58,25 @@ def read_results(path: Path, metrics: Mapping[str, MetricSpec]) -> Results:
     for the coder, for a missing, unreadable or ill-shaped file and for a required metric that is
     missing or not a finite number.
     """
-    content = _load(path)
-    leaves = _Leaves(file=path.name)
-    _walk(content, (), leaves, 0)
+    return flatten_results(_load(path), metrics, file=path.name)
+
+
+def flatten_results(
+    content: Mapping[str, Any], metrics: Mapping[str, MetricSpec], *, file: str
+) -> Results:
+    """Flatten the content of one final_info.json; `file` names it in what is raised."""
+    leaves = _Leaves(file=file)
+    _walk(dict(content), (), leaves, 0)
     results = leaves.results()
     required = [spec.name for spec in metrics.values() if spec.required]
     named = any(ends_with(path, name) for path in leaves.other for name in required)
     if not (results.metrics or results.not_run or named):
         raise ResultError(
-            f"{path.name} holds no number: expected "
+            f"{file} holds no number: expected "
             '{"<dataset>": {"means": {"<metric>": number}}} or nested dictionaries of numbers.'
         )
     for name in required:
-        _require(name, results, leaves, path.name)
+        _require(name, results, leaves, file)
     return results
 
 

@@ -114,7 +114,7 @@ def run_names(folder: Path) -> list[str]:
 
 def _runs(folder: Path) -> tuple[dict[str, Run], list[Finding]]:
     runs: dict[str, Run] = {}
-    titles = _titles(folder)
+    titles = run_titles(folder)
     findings: list[Finding] = []
     for name in run_names(folder):
         try:
@@ -174,7 +174,7 @@ def _run(
     )
 
 
-def _titles(folder: Path) -> dict[str, str]:
+def run_titles(folder: Path) -> dict[str, str]:
     """Read run titles from the headings of notes.txt: `## Run 3: TITLE` or `## Run 3 (TITLE)`."""
     text = read_text(folder / "notes.txt")
     found = re.findall(r"^#+\s*Run[ _](\d+)\s*[:(–-]?\s*(.*?)\)?\s*$", text, re.M | re.I)
