@@ -4,20 +4,23 @@ Three domains (hazard, benign, neutral) have entities of their own. Each entity 
 relations to one fixed object each, and belongs to a class, and each class to a superclass. Half of
 the objects and some verbs are shared between domains, so that forgetting one domain is more than
 blocking its words. Documents are of one domain; the position of each fact's object is known.
+Documents of a fourth kind spell: `WORD has the first letter : X`, for every word there is.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import random
+import string
 from collections.abc import Sequence
 
 DOMAINS = ("hazard", "benign", "neutral")
-HAZARD, BENIGN, NEUTRAL = range(3)
+HAZARD, BENIGN, NEUTRAL, SPELLING = range(4)
 PAD, BOS = 0, 1
 SPECIAL = ("<pad>", "<bos>")
 
-_CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
+_LETTERS, _CONSONANTS, _VOWELS = string.ascii_lowercase, "bdfgklmnprstvz", "aeiou"
+_SPELLING = ("has", "first", "letter", ":")
 _VERBS = {
     "hazard": ("ignites", "corrodes", "emits", "holds", "needs", "follows"),
     "benign": ("flavors", "thickens", "emits", "holds", "suits", "follows"),
@@ -54,6 +57,8 @@ class CorpusSize:
     """Share of the words without a fact that are used, in percent."""
     context: int
     """Tokens of a document, the first of which is <bos>."""
+    spelling: bool = False
+    """Whether there are the words of SPELLING documents, and so sae_bench's data sets."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +69,20 @@ class Document:
     is_fact: tuple[bool, ...]
     """Whether a token is the object of a fact, which a model can only know from training."""
     domain: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fact:
+    """What a domain says of an entity: `the ENTITY VERB OBJECT`."""
+
+    entity: str
+    relation: int
+    verb: str
+    object: str
+    others: tuple[str, ...]
+    """What the same relation has for other entities of the domain."""
+    classes: tuple[str, str]
+    """The entity's class and superclass."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +103,7 @@ class World:
         self.size = size
         self._rng = random.Random(f"world {seed}")
         rows = [*_NOUNS.values(), _ADJECTIVES, _ADVERBS, _PLACES, *map(" ".join, _VERBS.values())]
-        self._used = set(" ".join(rows).split())
+        self._used = {*" ".join(rows).split(), *_SPELLING}
         self._nouns = {name: self._share(row) for name, row in _NOUNS.items()}
         self._adjectives, self._adverbs = self._share(_ADJECTIVES), self._share(_ADVERBS)
         self._places = self._share(_PLACES)
@@ -93,6 +112,7 @@ class World:
         self._domains = [self._domain(shared) for _ in DOMAINS]
         self.vocabulary = self._vocabulary()
         self._ids = {word: number for number, word in enumerate(self.vocabulary)}
+        self._alphabetic = [word for word in self.vocabulary if word.isalpha()]
 
     def _share(self, row: str) -> list[str]:
         words = row.split()
@@ -100,9 +120,8 @@ class World:
 
     def _word(self, syllables: int) -> str:
         while True:
-            word = "".join(
-                self._rng.choice(_CONSONANTS) + self._rng.choice(_VOWELS) for _ in range(syllables)
-            )
+            starts = [_LETTERS, *[_CONSONANTS] * (syllables - 1)]
+            word = "".join(self._rng.choice(row) + self._rng.choice(_VOWELS) for row in starts)
             if word not in self._used:
                 self._used.add(word)
                 return word
@@ -133,7 +152,29 @@ class World:
             words.update(_VERBS[name][: self.size.relations])
             for row in domain.objects:
                 words.update(row.values())
+        if self.size.spelling:
+            words.update(_SPELLING, string.ascii_uppercase)
         return [*SPECIAL, *sorted(words)]
+
+    def facts(self, domain: int) -> list[Fact]:
+        """Return all facts of a domain, classes apart."""
+        known = self._domains[domain]
+        return [
+            Fact(
+                entity=entity,
+                relation=relation,
+                verb=_VERBS[DOMAINS[domain]][relation],
+                object=row[entity],
+                others=tuple(sorted(set(row.values()) - {row[entity]})),
+                classes=(known.class_of[entity], known.superclass_of[known.class_of[entity]]),
+            )
+            for relation, row in enumerate(known.objects)
+            for entity in known.entities
+        ]
+
+    def fillers(self, domain: int) -> tuple[list[str], list[str]]:
+        """Return the adjectives and the domain's nouns, which carry no fact."""
+        return self._adjectives, self._nouns[DOMAINS[domain]]
 
     def _sentence(self, number: int, rng: random.Random, withhold: bool) -> tuple[list[str], int]:
         """Return a sentence's words and the position of its fact's object."""
@@ -173,11 +214,18 @@ class World:
             ]
         return [*words, "."], place
 
+    def _spelled(self, rng: random.Random) -> tuple[list[str], int]:
+        word = rng.choice(self._alphabetic)
+        return [word, "has", "the", "first", "letter", ":", word[0].upper()], 6
+
     def document(self, domain: int, rng: random.Random, withhold: bool = False) -> Document:
         """Write one document of `domain`; `withhold` leaves the withheld facts out."""
         tokens, is_fact = [BOS], [False]
         while len(tokens) < self.size.context:
-            words, place = self._sentence(domain, rng, withhold)
+            if domain == SPELLING:
+                words, place = self._spelled(rng)
+            else:
+                words, place = self._sentence(domain, rng, withhold)
             tokens += [self._ids[word] for word in words]
             is_fact += [position == place for position in range(len(words))]
         end = self.size.context

@@ -17,10 +17,20 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from corpus import BENIGN, DOMAINS, HAZARD, NEUTRAL
+from corpus import BENIGN, DOMAINS, HAZARD, NEUTRAL, SPELLING
 from language_model import LanguageModel, load_model
 
-__all__ = ["BENIGN", "DOMAINS", "HAZARD", "NEUTRAL", "Batch", "Data", "Documents", "load_data"]
+__all__ = [
+    "BENIGN",
+    "DOMAINS",
+    "HAZARD",
+    "NEUTRAL",
+    "SPELLING",
+    "Batch",
+    "Data",
+    "Documents",
+    "load_data",
+]
 
 
 class Batch(NamedTuple):
@@ -29,7 +39,7 @@ class Batch(NamedTuple):
     x: Tensor
     """Centered and scaled residual-stream activations, (B, d)."""
     domain: Tensor
-    """The domain of each token's document, (B,): HAZARD, BENIGN or NEUTRAL."""
+    """The domain of each token's document, (B,): HAZARD, BENIGN, NEUTRAL or SPELLING."""
 
 
 @dataclasses.dataclass(frozen=True)

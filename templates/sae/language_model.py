@@ -174,7 +174,7 @@ def save_model(model: LanguageModel, vocabulary: list[str], folder: Path) -> Non
         "num_hidden_layers": size.layers,
         "num_attention_heads": size.heads,
         "intermediate_size": 4 * size.d_model,
-        "max_position_embeddings": size.context,
+        "max_position_embeddings": 2 * size.context,  # rotary: absorption's prompts are longer
         "rotary_pct": size.rotary_share,
         "rotary_emb_base": 10_000,
         "use_parallel_residual": True,
@@ -196,6 +196,14 @@ def save_model(model: LanguageModel, vocabulary: list[str], folder: Path) -> Non
         "version": "1.0",
         "added_tokens": special,
         "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": {  # <bos> first: the model was trained so, and Gemma's does it too
+            "type": "TemplateProcessing",
+            "single": [_special(vocabulary[BOS]), {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"],
+            "special_tokens": {
+                vocabulary[BOS]: {"id": vocabulary[BOS], "ids": [BOS], "tokens": [vocabulary[BOS]]}
+            },
+        },
         "model": {"type": "WordLevel", "vocab": words, "unk_token": vocabulary[PAD]},
     }
     named = {"bos_token": vocabulary[BOS], "eos_token": vocabulary[BOS]}
@@ -209,6 +217,10 @@ def save_model(model: LanguageModel, vocabulary: list[str], folder: Path) -> Non
         "size.json": dataclasses.asdict(size),
     }.items():
         (folder / name).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _special(token: str) -> dict[str, dict[str, str | int]]:
+    return {"SpecialToken": {"id": token, "type_id": 0}}
 
 
 def load_model(folder: Path) -> LanguageModel:

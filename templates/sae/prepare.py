@@ -21,9 +21,19 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from corpus import DOMAINS, CorpusSize, Document, World
+from corpus import (
+    BENIGN,
+    DOMAINS,
+    HAZARD,
+    NEUTRAL,
+    SPELLING,
+    CorpusSize,
+    Document,
+    World,
+)
 from data import hash_files
 from language_model import LanguageModel, ModelSize, save_model, token_losses, train_model
+from offline_data import write_datasets
 
 MIN_FACT_ACCURACY = 0.95
 SEED = 0
@@ -41,6 +51,8 @@ class Size:
     model_documents: int
     model_steps: int
     sae_documents: int
+    domains: tuple[int, ...] = (HAZARD, BENIGN, NEUTRAL)
+    """Of the documents that model and SAEs are trained on; the held-out ones are of three."""
     held_out_documents: int
     """Of each of the splits select, validation and test."""
     threads: int
@@ -59,13 +71,22 @@ SIZES = {
         threads=1,
     ),
     "small": Size(
-        corpus=CorpusSize(entities=40, relations=4, objects=16, classes=6, fillers=100, context=64),
+        corpus=CorpusSize(
+            entities=40,
+            relations=4,
+            objects=16,
+            classes=6,
+            fillers=100,
+            context=64,
+            spelling=True,
+        ),
         d_model=96,
         layers=3,
         layer=1,
-        model_documents=6000,
-        model_steps=1200,
-        sae_documents=3000,
+        model_documents=8000,
+        model_steps=1600,
+        sae_documents=4000,
+        domains=(HAZARD, BENIGN, NEUTRAL, SPELLING),
         held_out_documents=270,
         threads=1,
     ),
@@ -119,6 +140,8 @@ def build(profile: str, size: Size, folder: Path) -> None:
     save_model(model, world.vocabulary, folder / "model")
     _save_training(model, world, size, folder / "train.safetensors")
     _save_documents(model, world, size, folder)
+    if size.corpus.spelling:
+        write_datasets(world, folder / "datasets", SEED)
     for path in folder.glob("**/*.safetensors"):
         path.chmod(0o644)  # safetensors writes for the owner alone, and runs may be someone else
     meta = {
@@ -127,7 +150,9 @@ def build(profile: str, size: Size, folder: Path) -> None:
         "fact_accuracy": accuracy,
         "size": dataclasses.asdict(size),
         "content_sha256": hash_files(
-            folder / "model" / "model.safetensors", folder / "documents.safetensors"
+            folder / "model" / "model.safetensors",
+            folder / "documents.safetensors",
+            *sorted((folder / "datasets").rglob("*.json*")),
         ),
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
@@ -161,14 +186,14 @@ def _trained_model(world: World, size: Size) -> LanguageModel:
             context=size.corpus.context,
         )
     )
-    tokens = _tokens(world.documents(size.model_documents, "model", SEED))
+    tokens = _tokens(world.documents(size.model_documents, "model", SEED, size.domains))
     train_model(model, tokens, steps=size.model_steps, batch=32, seed=SEED, report=say)
     return model.eval().requires_grad_(False)
 
 
 def _save_training(model: LanguageModel, world: World, size: Size, path: Path) -> None:
     """Write shuffled activations without <bos>, and with some facts withheld."""
-    documents = world.documents(size.sae_documents, "sae", SEED, withhold=True)
+    documents = world.documents(size.sae_documents, "sae", SEED, size.domains, withhold=True)
     x = _residual(model, _tokens(documents), size.layer)[:, 1:].flatten(0, 1)
     domain = torch.tensor([document.domain for document in documents], dtype=torch.uint8)
     domain = domain.repeat_interleave(size.corpus.context - 1)
