@@ -14,7 +14,7 @@ help:
 	@echo "make test-fast   the tests that take seconds, for daily work"
 	@echo "make check       lint, format, types, shell syntax; changes nothing"
 	@echo "make fix         apply what lint and format can mend"
-	@echo "make bench       the measured promises: start-up, own time per run, prompt size"
+	@echo "make bench       every measured promise, met or missed, into benchmarks/RESULTS.md"
 	@echo "make setup       the agent's environment only (.venv)"
 
 .PHONY: demo
@@ -41,8 +41,8 @@ fix: setup
 	$(PYTHON) -m ruff format .
 
 .PHONY: bench
-bench: environments
-	@for bench in benchmarks/*.py; do echo "== $$bench" && $(PYTHON) $$bench || exit 1; done
+bench: environments tex sandbox
+	$(PYTHON) -m benchmarks
 
 # --- what is built, each by an idempotent script
 

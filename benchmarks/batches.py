@@ -1,7 +1,6 @@
 """What the queue costs: ten thousand ideas, one idea's start and end, one slot.
 
-Prints each figure beside its promise, and fails when one is broken. Times are wall-clock, the best
-of three where a busy machine could spoil one.
+Times are wall-clock, the best of three where a busy machine could spoil one.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.machine.slots import SlotPool
 from ai_scientist.queue.entries import Item, QueueState
@@ -22,6 +19,7 @@ from ai_scientist.queue.progress import describe_queue
 from ai_scientist.queue.store import Queue
 from ai_scientist.queue.worker import Workers
 from ai_scientist.records import Idea
+from benchmarks.form import Row, finish, parser
 
 IDEAS = 10_000
 
@@ -88,27 +86,23 @@ def time_per_slot(folder: Path) -> float:
 
 
 def main() -> int:
-    """Measure, print, and tell whether every promise holds."""
+    """Measure, report, and return the exit code."""
+    options = parser(__doc__).parse_args()
     ideas = make_ideas(IDEAS)
     folder = tempfile.TemporaryDirectory()
     queue = Queue(Path(folder.name))
     queue.add(ideas)
+    added = best_of_three(lambda place: seconds(lambda: Queue(place).add(ideas)))
     rows = [
-        (
-            "add 10,000 ideas",
-            best_of_three(lambda place: seconds(lambda: Queue(place).add(ideas))),
-            2.0,
-        ),
-        ("read 10,000 ideas", min(seconds(queue.items) for _ in range(3)), 2.0),
-        ("list 10,000 ideas", seconds(lambda: describe_queue(queue.items())), 2.0),
-        ("add them again (all known)", seconds(lambda: queue.add(ideas)), 2.0),
-        ("start and settle an idea (CPU)", best_of_three(time_per_idea), 0.1),
-        ("take and return a slot", best_of_three(time_per_slot), 0.1),
+        Row("add 10,000 ideas", added, "s", goal=2.0),
+        Row("read 10,000 ideas", min(seconds(queue.items) for _ in range(3)), "s", goal=2.0),
+        Row("list 10,000 ideas", seconds(lambda: describe_queue(queue.items())), "s", goal=2.0),
+        Row("add them again, all known", seconds(lambda: queue.add(ideas)), "s", goal=2.0),
+        Row("start and settle an idea", best_of_three(time_per_idea), "s", goal=0.1, note="CPU"),
+        Row("take and return a slot", best_of_three(time_per_slot), "s", goal=0.1),
     ]
     folder.cleanup()
-    for what, measured, promised in rows:
-        print(f"{what:32} {measured:9.4f} s   promised {promised:g} s")
-    return int(any(measured > promised for _, measured, promised in rows))
+    return finish(rows, options)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,26 @@
 """How often an invented number passes the check of claims, and how often a correct one is flagged.
 
-    python benchmarks/false_accept.py [--claims 4000] [--json FILE]
+    python -m benchmarks.false_accept [--claims 4000] [--json FILE]
 
 Synthetic result sets of conditions x seeds x metrics. An invented claim names run and metric and
 gives a value within a factor 2 of the true one, with 3 or 4 significant digits, drawn again when it
 equals the true one at the precision shown. Passed = supported, derived, configuration or not seen
-at all. Exit 1 when a goal is missed: passed <= 1%, ambiguous <= 5% at every size, flagged <= 2%.
+at all. The goals hold at every size and for every set; the worst of them is the figure.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import random
 import re
 import statistics
 import sys
-import time
 from collections import Counter
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ai_scientist.claims import Evidence, check_prose
 from ai_scientist.records import Idea, Results
 from benchmarks.correct_claims import fill, texts
+from benchmarks.form import Row, finish, parser
 
 SIZES = ((2, 1, 1), (4, 3, 2), (6, 3, 4), (10, 5, 5))
 METRICS = ("final_loss", "test_accuracy", "dead_share", "mean_absorption_score", "l0")
@@ -36,7 +31,8 @@ SCALES = {
 PASSED = ("supported", "derived", "configuration")
 FRESH = {"first": "12-16%", "a": "33.6%", "b": "8.7%", "c": "12.6%", "d": "12.8%", "e": "6.1%"}
 """Share of each set's texts that was flagged when the rules had not yet seen the set."""
-GOALS = {"passed": 0.01, "ambiguous": 0.05, "flagged": 0.02}
+GOALS = {"passed": 1.0, "ambiguous": 5.0, "flagged": 2.0}
+"""In percent."""
 
 PROSE = (
     "The {metric} of {run} is {value}.",
@@ -297,12 +293,10 @@ def _print_correct(correct: list[dict[str, object]]) -> None:
 
 
 def main() -> int:
-    """Measure, print, and say whether the goals are met."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--claims", type=int, default=4000, help="claims per size and form")
-    parser.add_argument("--json", type=Path, help="write the table here too")
-    options = parser.parse_args()
-    started = time.monotonic()
+    """Measure, report, and return the exit code."""
+    doors = parser(__doc__)
+    doors.add_argument("--claims", type=int, default=4000, help="claims per size and form")
+    options = doors.parse_args()
     rows = measure_invented(options.claims, (3, 4))
     coarse = measure_invented(max(1, options.claims // 4), (2,))
     correct = [measure_correct(name, max(1, options.claims // 400)) for name in FRESH]
@@ -316,14 +310,33 @@ def main() -> int:
     print("set match: the share that equals some stored value, which a check without names passes;")
     print("2 digits: the share of invented values with two digits that pass")
     _print_correct(correct)
-    met = all(
-        float(str(row[goal])) <= GOALS[goal] for row in rows for goal in ("passed", "ambiguous")
-    ) and all(float(str(one["flagged"])) <= GOALS["flagged"] for one in correct)
-    print(f"goals {'met' if met else 'MISSED'} in {time.monotonic() - started:.0f} s")
-    if options.json:
-        content = {"invented": rows, "two_digits": coarse, "correct": correct, "met": met}
-        options.json.write_text(json.dumps(content, indent=1) + "\n")
-    return 0 if met else 1
+    return finish(in_short(rows, coarse, correct), options)
+
+
+def in_short(
+    invented: list[dict[str, object]],
+    two_digits: list[dict[str, object]],
+    correct: list[dict[str, object]],
+) -> list[Row]:
+    """Return the worst figure of each kind, and one for each set of correct texts."""
+
+    def worst(rows: list[dict[str, object]], key: str) -> float:
+        return 100 * max(float(str(row[key])) for row in rows)
+
+    rows = [
+        Row("invented, passed", worst(invented, "passed"), "%", goal=GOALS["passed"]),
+        Row("invented, ambiguous", worst(invented, "ambiguous"), "%", goal=GOALS["ambiguous"]),
+        Row("invented, two digits, passed", worst(two_digits, "passed"), "%"),
+        Row("passed by a check without names", worst(invented, "set_matcher"), "%"),
+    ]
+    for one in correct:
+        name = str(one["set"])
+        figure = worst([one], "flagged")
+        note = f"{FRESH[name]} when the set was new"
+        rows.append(
+            Row(f"correct, set {name}, flagged", figure, "%", goal=GOALS["flagged"], note=note)
+        )
+    return rows
 
 
 if __name__ == "__main__":

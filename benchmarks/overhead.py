@@ -1,15 +1,14 @@
 """What the program itself costs: start-up, the time between a reply and its run, prompt sizes.
 
-    help      wall time of `launch_scientist.py --help`                            goal < 0.5 s
-    own time  from a reply's arrival to the start of its run, gates aside          goal < 0.2 s
-    prompts   tokens of the edit prompt of run 10 over that of run 2               goal < 1.10
+    help      wall time of `launch_scientist.py --help`
+    own time  from a reply's arrival to the start of its run, gates aside
+    prompts   tokens of the edit prompt of run 10 over that of run 2
 
 Takes a ten-run idea on the digits template, with scripted replies over the real path.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -20,29 +19,29 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.form import Row, finish, parser
+
 PROJECT = Path(__file__).resolve().parent.parent
 RUNS = 10
-GOALS = {"help_s": 0.5, "own_time_s": 0.2, "prompt_growth": 1.10}
 
 
 def main() -> int:
-    """Measure, print a table, write JSON when asked, and return 1 when a goal is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    """Measure, report, and return the exit code."""
+    options = parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run_folder = run_idea(Path(folder))
-        figures = {
-            "help_s": measure_help(),
-            "own_time_s": statistics.median(own_times(run_folder)),
-            "prompt_growth": prompt_growth(run_folder),
-        }
-    for name, figure in figures.items():
-        met = "met" if figure < GOALS[name] else "MISSED"
-        print(f"{name:15} {figure:8.3f}   goal < {GOALS[name]:g}   {met}")
-    if options.json:
-        options.json.write_text(json.dumps({"figures": figures, "goals": GOALS}, indent=2))
-    return int(any(figure >= GOALS[name] for name, figure in figures.items()))
+        rows = [
+            Row("--help", measure_help(), "s", goal=0.5, note="median of 5"),
+            Row(
+                "own time per run",
+                statistics.median(own_times(run_folder)),
+                "s",
+                goal=0.2,
+                note="from reply to run, gates aside; median of 10",
+            ),
+            Row("edit prompt, run 10 over run 2", prompt_growth(run_folder), goal=1.10),
+        ]
+    return finish(rows, options)
 
 
 def measure_help(times: int = 5) -> float:

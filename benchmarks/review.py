@@ -1,14 +1,13 @@
 """How fast are the review's pages, and how large is its file?
 
 Builds a thousand finished ideas and one of ten runs in a temporary folder, serves them in a process
-of their own, and measures over real HTTP. Exits 1 when a limit is passed.
+of their own, and measures over real HTTP.
 
-    python benchmarks/review.py [--ideas 1000]
+    python -m benchmarks.review [--ideas 1000]
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -17,11 +16,9 @@ from pathlib import Path
 
 import httpx
 
-PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT))
-
-from ai_scientist import review  # noqa: E402 (found through the line above)
-from tests.review_folders import make_idea, make_summary, served  # noqa: E402
+from ai_scientist import review
+from benchmarks.form import Row, finish, parser
+from tests.review_folders import make_idea, make_summary, served
 
 FIRST_PAGE_S = 0.5
 IDEA_S = 0.3
@@ -39,10 +36,11 @@ def measure(client: httpx.Client, address: str, times: int) -> tuple[float, floa
 
 
 def main() -> int:
-    """Measure, print a table, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--ideas", type=int, default=1000)
-    ideas = parser.parse_args().ideas
+    """Measure, report, and return the exit code."""
+    doors = parser(__doc__)
+    doors.add_argument("--ideas", type=int, default=1000)
+    options = doors.parse_args()
+    ideas = options.ideas
     with tempfile.TemporaryDirectory() as place:
         root = Path(place) / "runs"
         root.mkdir()
@@ -60,17 +58,12 @@ def main() -> int:
                 ("many runs", "/many", None),
             ):
                 first, next_ones = measure(client, path, 5)
-                rows.append((name, first, next_ones, limit))
+                then = f"the next five {next_ones:.3f} s"
+                rows.append(Row(name, first, "s", goal=limit, note=then))
         file = Path(place) / "report.html"
         review.export(big, file)
-        size = file.stat().st_size / 1e6
-    print(f"{'page':<22} {'first':>8} {'then':>8}   limit")
-    for name, first, next_ones, limit in rows:
-        shown = f"{limit:.1f} s" if limit else ""
-        print(f"{name:<22} {first:>6.3f} s {next_ones:>6.3f} s   {shown}")
-    print(f"{'export of ten runs':<22} {size:>6.2f} MB            {EXPORT_MB:.1f} MB")
-    slow = any(limit is not None and first > limit for _, first, _, limit in rows)
-    return 1 if slow or size > EXPORT_MB else 0
+        rows.append(Row("export of ten runs", file.stat().st_size / 1e6, "MB", goal=EXPORT_MB))
+    return finish(rows, options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Prompt tokens of an idea, per step, beside what the classic loop would send for the same session.
 
-    python benchmarks/tokens.py [RUN_DIR]
+    python -m benchmarks.tokens [RUN_DIR]
 
 Without RUN_DIR the recorded digits idea is run first. The classic loop is AI-Scientist's: one chat
 that grows by every message and reply, with the coder's rules for edits, the whole of the files and,
@@ -18,6 +18,8 @@ import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+
+from benchmarks.form import Row, finish, parser
 
 PROJECT = Path(__file__).resolve().parent.parent
 CHARACTERS_PER_TOKEN = 4
@@ -98,27 +100,23 @@ def part_of(step: str) -> str:
     return "paper" if step.startswith("paper/") else step.partition("/")[0]
 
 
-def main(arguments: list[str]) -> int:
-    """Print the table; return 1 when a promise is not kept."""
+def main() -> int:
+    """Measure, report, and return the exit code."""
+    doors = parser(__doc__)
+    doors.add_argument("run_dir", nargs="?", type=Path)
+    options = doors.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        run_dir = Path(arguments[0]) if arguments else run_recorded(Path(scratch))
+        run_dir = options.run_dir or run_recorded(Path(scratch))
         calls = read_calls(run_dir)
         new, old = ours(calls), classic(run_dir, calls)
-    print(f"{'part':12} {'sent':>10} {'classic':>10}   share   (tokens, 4 characters each)")
-    for part in dict.fromkeys([*new, "all"]):
-        sent = sum(new.values()) if part == "all" else new[part]
-        before = sum(old.values()) if part == "all" else old[part]
-        share = sent / before
-        print(
-            f"{part:12} {sent // CHARACTERS_PER_TOKEN:10,} {before // CHARACTERS_PER_TOKEN:10,}"
-            f"   {share:5.0%}"
-        )
-    kept = sum(new.values()) * 4 <= sum(old.values())
-    fits = new["paper"] // CHARACTERS_PER_TOKEN <= 400_000
-    print(f"at most a quarter of the classic loop: {'yes' if kept else 'NO'}; ", end="")
-    print(f"writeup within 400,000 tokens: {'yes' if fits else 'NO'}")
-    return 0 if kept and fits else 1
+    share = 100 * sum(new.values()) / sum(old.values())
+    rows = [Row("of what the classic loop sends", share, "%", goal=25.0)]
+    for part, sent in new.items():
+        note = f"classic: {old[part] // CHARACTERS_PER_TOKEN:,}"
+        goal = 400_000 if part == "paper" else None
+        rows.append(Row(part, sent // CHARACTERS_PER_TOKEN, "tokens", goal=goal, note=note))
+    return finish(rows, options)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

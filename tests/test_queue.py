@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -114,23 +115,26 @@ def test_cancel_retry_of_what_does_not_run(tmp_path: Path) -> None:
 # --- leases --------------------------------------------------------------------------------------
 
 
-def _grab(folder: Path, won: multiprocessing.Queue[int], go: float) -> None:
-    time.sleep(max(0, go - time.time()))
+def _grab(folder: Path, won: multiprocessing.Queue[int], together: Barrier) -> None:
+    together.wait()
     if take_lease(folder):
         won.put(os.getpid())
-    time.sleep(0.5)
+    together.wait()  # all have tried,
+    together.wait()  # and the test has looked
 
 
 def test_one_of_many_gets_the_lease(tmp_path: Path) -> None:
     """Of processes that try at the same moment, one gets the lease; after its death, the next."""
     context = multiprocessing.get_context("fork")
     won: multiprocessing.Queue[int] = context.Queue()
-    go = time.time() + 0.3
-    tries = [context.Process(target=_grab, args=(tmp_path, won, go)) for _ in range(8)]
+    together = context.Barrier(9, timeout=60)
+    tries = [context.Process(target=_grab, args=(tmp_path, won, together)) for _ in range(8)]
     for one in tries:
         one.start()
-    time.sleep(0.6)
+    together.wait()
+    together.wait()
     assert take_lease(tmp_path) is None
+    together.wait()
     for one in tries:
         one.join()
     assert won.get(timeout=1)

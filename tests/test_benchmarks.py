@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import PAGE, STORE, benchmarks, page
+from benchmarks.form import Row, finish, parser
+
+GOALS = [
+    (Row("a", 0.5, "s", goal=0.5), True),
+    (Row("a", 0.51, "s", goal=0.5), False),
+    (Row("a", 0.5, goal=0.5, bound="at least"), True),
+    (Row("a", 0.49, goal=0.5, bound="at least"), False),
+    (Row("a", float("nan"), goal=0.5), False),
+    (Row("a", None, goal=0.5, note="needs a GPU"), None),
+    (Row("a", 7.0), None),
+]
+
+
+@pytest.mark.parametrize(("row", "met"), GOALS)
+def test_a_goal_is_a_bound(row: Row, met: bool | None) -> None:
+    """A goal is met at the bound itself, never by a NaN, and not judged without a figure."""
+    assert row.met is met
+
+
+def test_a_missed_goal_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missed goal stands in the table and in the JSON, and makes the exit code 1."""
+    options = parser("About this.\n").parse_args([f"--json={tmp_path / 'rows.json'}"])
+    assert (
+        finish([Row("fast", 1.5, "s", goal=2), Row("not here", None, note="no GPU")], options) == 0
+    )
+    assert finish([Row("slow", 2345.6, "s", goal=2)], options) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "fast        1.5 s  at most 2 s  met",
+        "not here  not run                    no GPU",
+        "slow  2,346 s  at most 2 s  MISSED",
+    ]
+    (row,) = json.loads((tmp_path / "rows.json").read_text())
+    assert (row["name"], row["figure"], row["goal"], row["met"]) == ("slow", 2345.6, 2, False)
+
+
+@pytest.mark.parametrize("name", benchmarks())
+def test_each_runs_alone_in_the_common_form(name: str, project: Path) -> None:
+    """Every benchmark says what it measures and can write its rows as JSON."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--json FILE" in done.stdout
+
+
+def test_the_page_is_the_stored_results() -> None:
+    """benchmarks/RESULTS.md says what RESULTS.json says, of benchmarks that there are."""
+    store = json.loads(STORE.read_text())
+    assert PAGE.read_text() == page(store)
+    assert set(store) <= set(benchmarks())
