@@ -54,9 +54,7 @@ def main() -> int:
     STORE.write_text(json.dumps(store, indent=1, ensure_ascii=False) + "\n")
     PAGE.write_text(page(store))
     goals = [row["met"] for result in store.values() for row in result["rows"]]
-    print(
-        f"{goals.count(True)} goals met, {goals.count(False)} missed: {PAGE.relative_to(HERE.parent)}"
-    )
+    print(f"goals met: {goals.count(True)}, missed: {goals.count(False)}; see {PAGE}")
     return int(any(codes))
 
 
