@@ -126,7 +126,7 @@ def test_number_formats(value: float, error: float | None, text: str) -> None:
 def test_errors_and_percentages() -> None:
     """A value and its error share their decimals; TeX gets its own signs."""
     assert format_with_error(12.3456, 0.031) == "12.346 ± 0.031"
-    assert format_with_error(12.3456, 0.031, style="latex") == r"12.346 \ensuremath{\pm} 0.031"
+    assert format_with_error(12.3456, 0.031, style="latex") == r"12.346~\ensuremath{\pm}~0.031"
     assert format_number(1.5e-9, style="latex") == r"\ensuremath{1.500\times 10^{-9}}"
     assert format_percent(-0.0412) == "-4.1%"
     assert format_percent(0.0412, style="latex") == r"4.1\%"

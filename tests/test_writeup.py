@@ -36,7 +36,7 @@ def test_a_paper_comes_out(tmp_path: Path) -> None:
         "Summary of verdicts, written by code",
         "Hoagy Cunningham",
         "mat1 and mat2 shapes cannot",
-        "control arm: shuffled_ranks",
+        "control: shuffled ranks",
         "5 seeds per run",
     ):
         assert words in " ".join(text.split()), words
@@ -306,6 +306,8 @@ def test_an_unknown_citation_is_dropped_and_listed(tmp_path: Path) -> None:
     assert kinds(outcome) == {"unknown_citation"}
     assert r"\citet{karvonen2025saebench}" in desk.section("related_work")
     assert "shown before." in desk.section("related_work")
+    appendix = (desk.paper.latex / "appendix.tex").read_text()
+    assert "Citations asked for and not found in the bibliography" in appendix
 
 
 def test_a_broken_bibliography_entry_is_listed(tmp_path: Path) -> None:

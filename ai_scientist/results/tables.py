@@ -36,8 +36,8 @@ def format_with_error(value: float, error: float | None, *, style: Style = "text
     if error is None or error <= 0 or "e" in shown or "times" in shown:
         return shown
     decimals = len(shown.partition(".")[2])
-    sign = r"\ensuremath{\pm}" if style == "latex" else "±"
-    return f"{shown} {sign} {error:,.{decimals}f}"
+    sign = r"~\ensuremath{\pm}~" if style == "latex" else " ± "
+    return f"{shown}{sign}{error:,.{decimals}f}"
 
 
 def format_percent(fraction: float, *, style: Style = "text") -> str:

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ai_scientist.claims import Evidence
+from ai_scientist.judging.statistics import Comparison
 from ai_scientist.records import Attempt, Run, Scalar, Study
+from ai_scientist.results.naming import metric_names
 from ai_scientist.writeup.facts import (
     cell,
     comparison_note,
     key_metrics,
     seeds_of,
     show,
+    spoken,
     verdicts_table,
 )
-from ai_scientist.writeup.typeset import breakable, clip, column, escape, long_table
+from ai_scientist.writeup.typeset import breakable, clip, code, column, escape, long_table, said
 
 SECRET = ("key", "token", "secret", "password")
+UNITS = {"s": "s", "usd": "USD", "gb": "GB", "hours": "h"}
 MAX_CONFIGURATION_ROWS = 40
+ROOM_LINES = 9
+"""A heading with less room below it begins on the next page."""
 MAX_COMPARED = 3
 
 
 def appendix(study: Study) -> str:
     """Return latex/appendix.tex."""
     parts: Sequence[tuple[str, str, Callable[[Study], str]]] = (
-        ("Settings and machine", "app:settings", _settings),
         ("Runs", "app:runs", _runs),
         ("Attempts that led to no valid run", "app:attempts", _attempts),
         ("Hypotheses and verdicts", "app:verdicts", _verdicts),
         ("Noise", "app:noise", _noise),
         ("What moved in the configuration", "app:configuration", _configuration),
-        ("Findings", "app:findings", _findings),
+        ("Findings of the checks", "app:findings", _findings),
+        ("Settings and machine", "app:settings", _settings),
         ("How to run it again", "app:replay", _replay),
     )
     opening = (
@@ -39,30 +46,56 @@ def appendix(study: Study) -> str:
         "This appendix is written by code from the stored records.\n"
     )
     return opening + "".join(
-        f"\\subsection{{{heading}}}\\label{{{label}}}\n{write(study)}\n"
-        for heading, label, write in parts
+        f"{heading_of(heading, label)}{write(study)}\n" for heading, label, write in parts
+    )
+
+
+def heading_of(heading: str, label: str) -> str:
+    """Return a heading that stays with what follows it."""
+    return (
+        f"\\needspace{{{ROOM_LINES}\\baselineskip}}\n\\subsection{{{heading}}}\\label{{{label}}}\n"
     )
 
 
 def _settings(study: Study) -> str:
-    rows = [
-        [breakable(name), breakable(clip(str(value), 200))]
-        for name, value in _flat(study.settings).items()
-        if value not in (None, "") and not any(word in name.lower() for word in SECRET)
-    ]
     run = next(iter(study.runs.values()))
-    rows += [[breakable(k), breakable(clip(str(v), 200))] for k, v in run.hardware.items()]
-    rows.append(["sandbox", breakable(run.sandbox_tier or "not recorded")])
-    rows += [
-        [breakable(f"{k} version"), breakable(clip(str(v), 80))] for k, v in run.versions.items()
-    ]
+    settings = {n: v for n, v in _flat(study.settings).items() if not _secret(n)}
+    machine = {**run.hardware, "sandbox": run.sandbox_tier or "not recorded"}
+    pairs = [(_setting(name), _shown(value)) for name, value in settings.items() if _given(value)]
+    pairs += [(_setting(name), _shown(value)) for name, value in machine.items() if _given(value)]
+    pairs += [(breakable(name), _shown(version)) for name, version in run.versions.items()]
+    half = -(-len(pairs) // 2)
+    right = [*pairs[half:], *[("", "")] * (len(pairs) % 2)]
+    rows = [[*one, *other] for one, other in zip(pairs[:half], right, strict=True)]
     return long_table(
-        column(0.40) + column(0.60),
-        ["Setting", "Value"],
+        [column(width) for width in (0.19, 0.31, 0.19, 0.31)],
+        ["Setting", "Value", "Setting", "Value"],
         rows,
-        caption="Settings of this idea and the machine of its baseline.",
+        caption="Settings of this idea, the machine of its baseline, and versions of software.",
         label="tab:settings",
     )
+
+
+def _secret(name: str) -> bool:
+    return any(word in name.lower() for word in SECRET)
+
+
+def _given(value: object) -> bool:
+    return value not in (None, "", 0)
+
+
+def _setting(name: str) -> str:
+    """Return a setting's name as words, its unit in parentheses."""
+    words, _, unit = name.rsplit(".", 1)[-1].rpartition("_")
+    if words and unit in UNITS:
+        return f"{escape(spoken(words))} ({UNITS[unit]})"
+    return escape(spoken(name.rsplit(".", 1)[-1]))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return breakable(clip(f"{value:g}" if isinstance(value, float) else str(value), 80))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -84,23 +117,45 @@ def _runs(study: Study) -> str:
             str(seeds_of(run)),
             escape(f"{run.seconds:.1f}"),
             escape(f"{run.gpu_hours:.3f}"),
-            breakable(_marks(run)),
+            said(_marks(run)),
         ]
         for run in study.runs.values()
     ]
-    widths = (0.08, 0.28, 0.15, 0.10, 0.08, 0.08, 0.22)
-    return long_table(
-        "".join(column(width) for width in widths),
-        ["Run", "What it was", "Commit", "Seeds", "s", "GPU h", "Remarks"],
+    return _without_empty(
+        (0.08, 0.27, 0.14, 0.08, 0.11, 0.12, 0.20),
+        ["Run", "What it was", "Commit", "Seeds", "Seconds", "GPU hours", "Remarks"],
         rows,
+        empty={"", "0.000"},
         caption="Valid runs. Each commit holds the code that ran.",
         label="tab:runs",
     )
 
 
+def _without_empty(
+    widths: Sequence[float],
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    empty: Collection[str],
+    caption: str,
+    label: str,
+) -> str:
+    """Return a long table without the columns that say nothing; the second one gets their room."""
+    kept = [n for n in range(len(head)) if not {row[n] for row in rows} <= set(empty)]
+    spare = 1 - sum(widths[n] for n in kept)
+    return long_table(
+        [column(widths[n] + (spare if n == 1 else 0)) for n in kept],
+        [head[n] for n in kept],
+        [[row[n] for n in kept] for row in rows],
+        caption=caption,
+        label=label,
+        gap_pt=1,
+    )
+
+
 def _marks(run: Run) -> str:
     marks = [f"confounded by {', '.join(run.confounded)}"] if run.confounded else []
-    marks += [f"arms: {', '.join(run.arms)}"] if run.arms else []
+    marks += [f"controls: {', '.join(map(spoken, run.arms))}"] if run.arms else []
     marks += [
         f"{c.gate}: {c.verdict}" for c in run.checks if c.verdict in ("finding", "not decidable")
     ]
@@ -115,26 +170,32 @@ def _attempts(study: Study) -> str:
     cost = f"\\${sum(known):.2f}" if known and len(known) == len(attempts) else "not known"
     text = (
         f"The complete denominator: {len(runs)} valid runs, the baseline included, and"
-        f" {len(attempts)} attempts that were not applied, refused, crashed, stopped or rejected;"
-        f" together {seconds:.0f} seconds of execution and {gpu_hours:.3f} GPU-hours. Model cost of"
-        f" the failed attempts: {cost if attempts else 'none'}. The experiments ended for this"
-        f" reason: {escape(study.stop or 'not recorded')}.\n"
+        f" {len(attempts)} attempt{'' if len(attempts) == 1 else 's'} that"
+        " led to none: not applied, refused, crashed, stopped or rejected. Together they took"
+        f" {seconds:.0f} seconds of execution and {_hours(gpu_hours)}. Model cost of the failed"
+        f" attempts: {cost if attempts else 'none'}. Why the experiments ended:"
+        f" {escape(study.stop or 'not recorded')}.\n"
     )
     if not attempts:
         return text
     return text + long_table(
-        "".join(column(width) for width in (0.15, 0.13, 0.10, 0.44, 0.08, 0.10)),
-        ["Step", "Kind", "Gate", "Reason", "s", "Cost"],
+        [column(width) for width in (0.16, 0.11, 0.13, 0.40, 0.11, 0.09)],
+        ["Step", "Kind", "Gate", "Reason", "Seconds", "Cost"],
         [_attempt_row(attempt) for attempt in attempts],
         caption="Every attempt that led to no valid run, in order.",
         label="tab:attempts",
+        gap_pt=2,
     )
+
+
+def _hours(gpu_hours: float) -> str:
+    return f"{gpu_hours:.3f} GPU-hours" if gpu_hours else "no GPU time"
 
 
 def _attempt_row(attempt: Attempt) -> list[str]:
     cost = "not known" if attempt.cost_usd is None else f"${attempt.cost_usd:.3f}"
     return [
-        breakable(attempt.step),
+        code(attempt.step),
         escape(attempt.kind.value.replace("_", " ")),
         breakable(attempt.gate),
         breakable(clip(attempt.reason, 320)),
@@ -146,46 +207,51 @@ def _attempt_row(attempt: Attempt) -> list[str]:
 def _verdicts(study: Study) -> str:
     if not study.judgements:
         return "No hypothesis was fixed before the runs.\n"
-    return verdicts_table(study, [column(width) for width in (0.26, 0.09, 0.14, 0.09, 0.42)])
+    return verdicts_table(study)
 
 
 def _noise(study: Study) -> str:
-    rows = [row for path in key_metrics(study)[:MAX_COMPARED] for row in _compared(study, path)]
+    evidence = Evidence.from_study(study)
+    rows: list[list[str]] = []
+    counts: set[str] = set()
+    for path in key_metrics(study)[:MAX_COMPARED]:
+        name = (r"\addlinespace[3pt] " if rows else "") + code(evidence.names[path])
+        for run, seen in _compared(evidence, path):
+            counts.add(f"{seen.n} {'paired' if seen.paired else 'unpaired'}")
+            rows.append([name, *_comparison(run, seen)])
+            name = ""
     text = comparison_note(study) + (
-        " The interval is of the change; MDE is the smallest change that would be found in four of"
-        " five repetitions; n counts training seeds.\n"
+        " The interval is of the change against the baseline, in the metric's unit; MDE is the"
+        " smallest change that would be found in four of five repetitions. Seeds compared:"
+        f" {', '.join(sorted(counts))}.\n"
     )
     return text + long_table(
-        "".join(column(width) for width in (0.20, 0.17, 0.22, 0.09, 0.21, 0.11)),
-        ["Metric", "Run", "Against the baseline", "n", r"95\% interval", "MDE"],
+        [column(width) for width in (0.22, 0.24, 0.20, 0.23, 0.11)],
+        ["Metric", "Run", "Compared", r"95\% interval", "MDE"],
         rows,
         caption="Every run and control arm against the baseline, and its noise.",
         label="tab:noise",
     )
 
 
-def _compared(study: Study, path: str) -> list[list[str]]:
-    """Return a row for each run and arm that measured `path`, compared as the text does."""
-    evidence = Evidence.from_study(study)
+def _compared(evidence: Evidence, path: str) -> Iterator[tuple[str, Comparison]]:
+    """Yield each run and arm that measured `path`, compared as the text does."""
     base, *others = evidence.runs
-    rows = []
     for name in others:
-        if path not in evidence.runs[name].metrics or path not in evidence.runs[base].metrics:
-            continue
-        seen = evidence.compare(name, base, path)
-        between = " to ".join(show(end) for end in seen.interval) if seen.interval else "not known"
-        least = seen.minimum_detectable_effect
-        rows.append(
-            [
-                breakable(evidence.names[path]),
-                breakable(name),
-                escape(seen.describe(base)),
-                f"{seen.n}{' paired' if seen.paired else ''}",
-                cell(between),
-                cell(show(least)) if least is not None else "not known",
-            ]
-        )
-    return rows
+        if path in evidence.runs[name].metrics and path in evidence.runs[base].metrics:
+            yield name, evidence.compare(name, base, path)
+
+
+def _comparison(run: str, seen: Comparison) -> list[str]:
+    words = re.sub(r"\s+(?:than|from|to)$", "", seen.describe())
+    between = " to ".join(show(end) for end in seen.interval) if seen.interval else "not known"
+    least = seen.minimum_detectable_effect
+    return [
+        code(run),
+        escape(words),
+        cell(between),
+        cell(show(least)) if least is not None else "not known",
+    ]
 
 
 def _configuration(study: Study) -> str:
@@ -195,13 +261,19 @@ def _configuration(study: Study) -> str:
             moved.setdefault(path, {})[run.name] = pair
     if not moved:
         return "No recorded configuration value differs from the baseline in any run.\n"
+    names = metric_names(moved)
     rows = []
     for path, pairs in list(moved.items())[:MAX_CONFIGURATION_ROWS]:
         base = next(iter(pairs.values()))[0]
         values = "; ".join(f"{run}: {_value(after)}" for run, (_, after) in pairs.items())
         named = path in study.idea.varies or path.rsplit("/", 1)[-1] in study.idea.varies
         rows.append(
-            [breakable(path), breakable(_value(base)), breakable(values), "yes" if named else "no"]
+            [
+                code(names[path]),
+                breakable(_value(base)),
+                said(values),
+                "yes" if named else "no",
+            ]
         )
     left = len(moved) - len(rows)
     more = (
@@ -209,11 +281,12 @@ def _configuration(study: Study) -> str:
     )
     return (
         long_table(
-            "".join(column(width) for width in (0.32, 0.16, 0.40, 0.12)),
+            [column(width) for width in (0.28, 0.14, 0.48, 0.10)],
             ["Configuration value", "Baseline", "Runs that differ", "Meant"],
             rows,
             caption="What moved per run. Meant: the idea names the value as one that it varies.",
             label="tab:configuration",
+            gap_pt=2,
         )
         + more
     )
@@ -227,25 +300,29 @@ def _value(value: Scalar) -> str:
 
 def _findings(study: Study) -> str:
     if not study.findings:
-        return "None.\n"
+        return "The checks of runs, configuration and code found nothing.\n"
     rows = [
-        [breakable(f.kind), breakable(f.run or f.where), breakable(clip(f.detail, 300))]
+        [
+            escape(spoken(f.kind)),
+            said(f.run) if f.run else breakable(f.where),
+            said(clip(f.detail, 300)),
+        ]
         for f in study.findings
     ]
     return long_table(
-        "".join(column(width) for width in (0.24, 0.18, 0.58)),
+        [column(width) for width in (0.22, 0.18, 0.60)],
         ["Kind", "Where", "What"],
         rows,
         caption="What the checks of this study found.",
         label="tab:findings",
+        gap_pt=2,
     )
 
 
 def _replay(study: Study) -> str:
     return (
         "Each run is a commit of the run folder, with its command, seeds, versions and results in"
-        f" \\texttt{{run.json}}. The folder is \\texttt{{{breakable(study.folder.name)}}}; a run is"
-        " repeated from its record, and called the same, within noise or different, by\n"
-        "\\begin{quote}\\raggedright\\small\\texttt{python -m ai\\_scientist replay "
-        f"{breakable(study.folder.name)} run\\_1}}\\end{{quote}}\n"
+        " \\texttt{run.json}. A run is repeated from its record, and called the same, within noise"
+        " or different, by\n\\par\\nopagebreak\\smallskip{\\raggedright\\small\\texttt{"
+        f"python -m ai\\_scientist replay {breakable(study.folder.name)} run\\_1}}\\par}}\n"
     )

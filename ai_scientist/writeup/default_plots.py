@@ -15,11 +15,12 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-WIDTH_IN = 6.0
+WIDTH_IN = 6.2
+"""The width they are printed at, so that 8 points stay 8 points."""
 COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
 
 
-def plain(text: str, width: int = 30, lines: int = 2) -> str:
+def plain(text: str, width: int = 34, lines: int = 2) -> str:
     """Return `text` as a label: no markup of matplotlib's, on at most `lines` lines."""
     wrapped = textwrap.wrap(text, width) or [""]
     if len(wrapped) > lines:
@@ -30,7 +31,7 @@ def plain(text: str, width: int = 30, lines: int = 2) -> str:
 def draw_metric(plot: dict[str, Any], out: Path, pyplot: Any) -> None:
     """One row per run or arm: mean as a bar's end, standard error, every seed as a point."""
     rows = plot["rows"]
-    figure, axes = pyplot.subplots(figsize=(WIDTH_IN, 0.9 + 0.36 * len(rows)), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(WIDTH_IN, 0.7 + 0.29 * len(rows)), layout="constrained")
     for place, row in enumerate(rows):
         color = COLORS[6] if row["baseline"] else COLORS[1] if row["arm"] else COLORS[0]
         axes.plot(row["mean"], place, marker="D", markersize=6, color=color, zorder=3)
@@ -52,7 +53,8 @@ def draw_metric(plot: dict[str, Any], out: Path, pyplot: Any) -> None:
         axes.axvline(base, color="grey", linewidth=0.8, linestyle="--", zorder=1)
     axes.set_yticks(range(len(rows)), [plain(row["label"]) for row in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(plain(plot["axis"], 70, 1), fontsize=10)
+    axes.set_xlabel(plain(plot["axis"], 70, 1), fontsize=9)
+    axes.tick_params(axis="x", labelsize=8)
     axes.grid(axis="x", linewidth=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     save(figure, plot, out)
@@ -61,7 +63,7 @@ def draw_metric(plot: dict[str, Any], out: Path, pyplot: Any) -> None:
 def draw_frontier(plot: dict[str, Any], out: Path, pyplot: Any) -> None:
     """Two metrics against each other: one color per run, a point per seed, the mean larger."""
     rows = plot["rows"]
-    figure, axes = pyplot.subplots(figsize=(WIDTH_IN, 3.6), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(WIDTH_IN, 3.2), layout="constrained")
     marks = ("o", "s", "^", "D", "v", "P", "X")
     for number, row in enumerate(rows):
         color, mark = COLORS[number % len(COLORS)], marks[(number // len(COLORS)) % len(marks)]
@@ -74,11 +76,12 @@ def draw_frontier(plot: dict[str, Any], out: Path, pyplot: Any) -> None:
             color=color,
             mec="black",
             mew=0.6,
-            label=plain(row["label"], 24),
+            label=plain(row["label"], 28),
         )
-    axes.set_xlabel(plain(plot["x_axis"], 60, 1), fontsize=10)
-    axes.set_ylabel(plain(plot["y_axis"], 40, 1), fontsize=10)
+    axes.set_xlabel(plain(plot["x_axis"], 60, 1), fontsize=9)
+    axes.set_ylabel(plain(plot["y_axis"], 40, 1), fontsize=9)
     axes.locator_params(axis="x", nbins=6)
+    axes.tick_params(labelsize=8)
     axes.grid(linewidth=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from ai_scientist.errors import ReplyError
 from ai_scientist.records import Judgement, MetricSpec, Results, Run, Study, Verdict
 from ai_scientist.results.naming import metric_names, resolve
 from ai_scientist.results.tables import format_with_error
-from ai_scientist.writeup.typeset import breakable, clip, escape, long_table, table
+from ai_scientist.writeup.typeset import breakable, clip, column, escape, long_table, said, table
 
 MAX_COLUMNS = 5
 
@@ -69,7 +69,7 @@ def results_table(study: Study) -> str:
     head = ["Run", "What it was", *(_head(names[p], _arrow(study, p)) for p in paths)]
     rows = []
     for run, arm, results in rows_of(study):
-        title = f"control arm: {arm}" if arm else study.runs[run].title
+        title = f"control: {spoken(arm)}" if arm else study.runs[run].title
         marks = "*" if study.runs[run].confounded and not arm else ""
         rows.append(
             [
@@ -88,11 +88,16 @@ def results_table(study: Study) -> str:
     )
 
 
+def spoken(name: str) -> str:
+    """Return the name of a metric or an arm as words."""
+    return " ".join(name.replace("_", " ").split())
+
+
 def _head(name: str, arrow: str) -> str:
     """Return a metric's name as the head of a narrow column, broken at its underscores."""
     lines = [""]
     for piece in re.findall(r"[^_/ -]+[_/ -]*", name):
-        if lines[-1] and len(lines[-1]) + len(piece) > 12:
+        if lines[-1] and len(lines[-1]) + len(piece) > 15:
             lines.append("")
         lines[-1] += piece
     cells = r" \\ ".join(rf"\texttt{{{escape(line)}}}" for line in lines)
@@ -183,11 +188,10 @@ def verdicts_text(study: Study) -> str:
 def verdicts_box(study: Study) -> str:
     """Return latex/verdicts.tex: the summary at the head of the results."""
     lines = [escape(outcome_sentence(study))]
-    for judgement in study.judgements:
-        run = rf" (\texttt{{{escape(judgement.run)}}})" if judgement.run else ""
+    for number, judgement in enumerate(study.judgements, 1):
         lines.append(
-            rf"\textbf{{{escape(judgement.verdict.value.capitalize())}}}{run}: "
-            f"{breakable(hypothesis_text(judgement))}. {escape(clip(judgement.reason, 260))}"
+            rf"\textbf{{H{number}, {escape(judgement.verdict.value)}.}}"
+            f" {said(hypothesis_text(judgement))}. {said(clip(judgement.reason, 260))}"
         )
     return "\\bycode{Summary of verdicts, written by code}{%\n" + "\\par\n".join(lines) + "}\n"
 
@@ -260,22 +264,24 @@ def disclosure(study: Study, provenance: Provenance) -> str:
     return "\\bycode{This paper was written by an AI system}{%\n" + "\\par\n".join(lines) + "}\n"
 
 
-def verdicts_table(study: Study, columns: Sequence[str]) -> str:
-    """Return the appendix's table of hypotheses; `columns` are its column types."""
+def verdicts_table(study: Study) -> str:
+    """Return the appendix's table of hypotheses."""
     rows = [
         [
-            breakable(hypothesis_text(j)),
+            f"H{number}",
+            said(hypothesis_text(j)),
             escape(j.hypothesis.proposed_by),
             escape(j.verdict.value),
             rf"\texttt{{{escape(j.run)}}}" if j.run else "",
-            breakable(clip(j.reason, 400)),
+            said(clip(j.reason, 400)),
         ]
-        for j in study.judgements
+        for number, j in enumerate(study.judgements, 1)
     ]
     return long_table(
-        "".join(columns),
-        ["Hypothesis", "By", "Verdict", "Run", "Why"],
+        [column(width) for width in (0.06, 0.25, 0.08, 0.12, 0.09, 0.40)],
+        ["", "Hypothesis", "By", "Verdict", "Run", "Why"],
         rows,
         caption="Hypotheses, fixed before the first edit, and what code says of them.",
         label="tab:verdicts",
+        gap_pt=2,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,13 @@ from ai_scientist.records import (
     ExitCause,
     Finding,
     Json,
-    Results,
     RunLimits,
     RunRequest,
     Study,
 )
+from ai_scientist.writeup.facts import rows_of, spoken
 from ai_scientist.writeup.parts import Figure
-from ai_scientist.writeup.typeset import breakable
+from ai_scientist.writeup.typeset import breakable, clip
 
 SCRIPT = Path(__file__).with_name("default_plots.py")
 OUT = "figures"
@@ -111,30 +111,30 @@ def default_plots(study: Study) -> list[Json]:
 
 def _metric_plot(study: Study, path: str) -> Json:
     rows = []
-    for run, label, results in _rows(study):
+    for run, arm, results in rows_of(study):
         if path not in results.metrics:
             continue
         rows.append(
             {
                 "run": run,
-                "label": label,
+                "label": _label(study, run, arm),
                 "mean": results.metrics[path],
                 "stderr": results.stderr.get(path, 0.0),
                 "seeds": list(results.seeds.get(path, ())),
-                "baseline": run == "run_0" and label.startswith("run_0"),
-                "arm": ":" in label,
+                "baseline": run == "run_0" and not arm,
+                "arm": bool(arm),
             }
         )
     name = path.rsplit("/", 1)[-1]
     caption = (
         f"\\texttt{{{breakable(name)}}} of every run and control arm, drawn by code from the stored"
         " results. Diamonds are means, bars standard errors where there is more than one seed,"
-        " circles single seeds; the dashed line is the baseline."
+        " circles single seeds; the dashed line is the baseline's mean."
     )
     return {
         "kind": "metric",
         "name": "default_primary_metric",
-        "axis": name,
+        "axis": spoken(name),
         "metrics": [path],
         "rows": rows,
         "caption": caption,
@@ -143,20 +143,20 @@ def _metric_plot(study: Study, path: str) -> Json:
 
 def _equal(study: Study, path: str) -> bool:
     """Return whether all runs agree in `path` within a hundredth, as L0 does at a fixed k."""
-    values = [r.metrics[path] for _, _, r in _rows(study) if path in r.metrics]
+    values = [r.metrics[path] for _, _, r in rows_of(study) if path in r.metrics]
     return max(values) - min(values) <= 0.01 * max(map(abs, values))
 
 
 def _frontier_plot(study: Study, x: str, y: str) -> Json:
     rows = []
-    for run, label, results in _rows(study):
+    for run, arm, results in rows_of(study):
         if x in results.metrics and y in results.metrics:
             x_seeds, y_seeds = results.seeds.get(x, ()), results.seeds.get(y, ())
             paired = len(x_seeds) == len(y_seeds)
             rows.append(
                 {
                     "run": run,
-                    "label": label,
+                    "label": _label(study, run, arm),
                     "x": results.metrics[x],
                     "y": results.metrics[y],
                     "x_seeds": list(x_seeds) if paired else [],
@@ -167,8 +167,8 @@ def _frontier_plot(study: Study, x: str, y: str) -> Json:
     return {
         "kind": "frontier",
         "name": "default_frontier",
-        "x_axis": x_axis,
-        "y_axis": y_axis,
+        "x_axis": spoken(x_axis),
+        "y_axis": spoken(y_axis),
         "metrics": [x, y],
         "rows": rows,
         "caption": f"\\texttt{{{breakable(y_axis)}}} against \\texttt{{{breakable(x_axis)}}} of"
@@ -177,12 +177,11 @@ def _frontier_plot(study: Study, x: str, y: str) -> Json:
     }
 
 
-def _rows(study: Study) -> Iterable[tuple[str, str, Results]]:
-    for run in study.runs.values():
-        title = "" if run.name == "run_0" else f" {run.title}"
-        yield run.name, f"{run.name}{title}", run.results
-        for arm, results in run.arms.items():
-            yield run.name, f"{run.name}: {arm}", results
+def _label(study: Study, run: str, arm: str) -> str:
+    """Return what a run or one of its arms is called in a figure."""
+    if arm:
+        return f"control: {spoken(arm)}"
+    return f"{clip(study.runs[run].title, 60)} ({run})"
 
 
 def _paths(study: Study) -> list[str]:

@@ -91,7 +91,7 @@ class Press:
         return made, texts
 
     def _place(self, texts: Mapping[str, str]) -> None:
-        self.material.place(texts, dropped_appendix(self.author.dropped))
+        self.material.place(texts, dropped_appendix(self.author))
 
     def _culprit(self, made: Compilation) -> str | None:
         """Return the section that stopped LaTeX, or None when it was something else."""

@@ -16,6 +16,7 @@ from ai_scientist.writeup.figures import Draw, collect_figures, draw_default_fig
 from ai_scientist.writeup.lint import CITATION, LABEL, Known, figures_in
 from ai_scientist.writeup.parts import PARTS, Figure, Numbers, PaperFolder
 from ai_scientist.writeup.placing import float_of, write_sources
+from ai_scientist.writeup.typeset import breakable
 
 LABELED = tuple(part.name for part in PARTS if part.name not in {"title", "abstract"})
 
@@ -92,21 +93,37 @@ class Material:
     def place(self, texts: Mapping[str, str], dropped: str = "") -> None:
         """Write all sources anew; `dropped` goes to the end of the appendix."""
         files = {**self.fixed, **self._bound(texts)}
-        files["appendix.tex"] += dropped
+        body, record = self._figures_left(texts)
+        files["figures.tex"] = body
+        files["appendix.tex"] += record + dropped
         write_sources(self.paper, sections=texts, generated=files, figures=self.figures)
 
     def _bound(self, texts: Mapping[str, str]) -> dict[str, str]:
-        """Return the files that depend on the sections: numbers, bibliography, figures left."""
-        shown = figures_shown(texts)
-        left = [figure for figure in self.figures if figure.by_code and figure.name not in shown]
+        """Return the files that depend on the sections: numbers and bibliography."""
         lists = [keys for text in texts.values() for keys in CITATION.findall(text)]
         cited = {key.strip() for keys in lists for key in keys.split(",")} & set(self.entries)
         return {
             "results.tex": self.numbers.definitions(list(texts.values())),
             "references.bib": write_bibliography(self.entries, cited),
             "references.tex": "\\bibliography{references}\n" if cited else "",
-            "figures.tex": "".join(float_of(figure, figure.caption) for figure in left),
         }
+
+    def _figures_left(self, texts: Mapping[str, str]) -> tuple[str, str]:
+        """Return what results and appendix show of the figures that no section places.
+
+        The default figures stand in the results when no other figure does, else in the appendix.
+        """
+        shown = figures_shown(texts)
+        left = [figure for figure in self.figures if figure.name not in shown]
+        by_code = "".join(float_of(figure, figure.caption) for figure in left if figure.by_code)
+        unused = [figure.name for figure in left if not figure.by_code]
+        said = f"Drawn, and shown nowhere: {', '.join(map(breakable, unused))}.\n" if unused else ""
+        if not shown:
+            return by_code, ""
+        if not by_code and not unused:
+            return "", ""
+        heading = appendix.heading_of("Further figures", "app:figures")
+        return "", f"{heading}{said}{by_code}"
 
 
 def figures_shown(texts: Mapping[str, str]) -> set[str]:

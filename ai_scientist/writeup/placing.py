@@ -101,7 +101,7 @@ def float_of(figure: Figure, caption: str) -> str:
     return rf"""
 \begin{{figure}}[!htb]
 \centering
-\includegraphics[width=0.86\linewidth,height=0.36\textheight,keepaspectratio]{{figures/{safe_name(figure)}}}
+\includegraphics[width=\linewidth,height=0.4\textheight,keepaspectratio]{{figures/{safe_name(figure)}}}
 \caption{{{caption}{by}}}\label{{{figure.label}}}
 \end{{figure}}
 """
@@ -161,7 +161,7 @@ def fill_template(text: str) -> str:
     after = r"\maketitle" if r"\maketitle" in text else begin
     text = text.replace(after, after + "\n\\input{disclosure}", 1)
     text = text.replace(begin, "\\input{needs}\n\\input{results}\n" + begin, 1)
-    return text.replace(end, "\\clearpage\n\\appendix\n\\input{appendix}\n" + end, 1)
+    return text.replace(end, "\\beginrecord\n\\input{appendix}\n" + end, 1)
 
 
 def _inserted(name: str) -> str:

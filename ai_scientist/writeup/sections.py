@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ai_scientist.protocols import Model, Render
 from ai_scientist.records import Finding, Message, ModelReply
+from ai_scientist.writeup.appendix import heading_of
 from ai_scientist.writeup.lint import (
     Known,
     check_section,
@@ -22,7 +23,7 @@ from ai_scientist.writeup.lint import (
 from ai_scientist.writeup.parts import BY_NAME, WRITING_ORDER, Effort, Numbers, Part, Problem
 from ai_scientist.writeup.placing import drop_figures, own_figures
 from ai_scientist.writeup.rules import repair, unwrap
-from ai_scientist.writeup.typeset import escape
+from ai_scientist.writeup.typeset import breakable, escape
 
 BLOCK = re.compile(r"^[ \t]*=+[ \t]*SECTION:[ \t]*([a-z_]+)[ \t]*=*[ \t]*$", re.MULTILINE)
 UNUSABLE = {"forbidden_latex", "unbalanced", "empty_section", "cut_off", "form"}
@@ -191,15 +192,18 @@ class Author:
             self.findings.append(finding)
 
 
-def dropped_appendix(dropped: Mapping[str, str]) -> str:
-    """Return the appendix part that shows, as plain letters, the texts that were left out."""
-    if not dropped:
-        return ""
-    parts = [
+def dropped_appendix(author: Author) -> str:
+    """Return the appendix part that lists citations and shows texts that were left out."""
+    parts = []
+    if author.citations_dropped:
+        keys = "; ".join(map(breakable, author.citations_dropped))
+        parts.append(f"Citations asked for and not found in the bibliography: {keys}.\\par\n")
+    parts += [
         f"\\paragraph{{{BY_NAME[name].heading}.}} {{\\raggedright\\footnotesize "
         + escape(text[:4000]).replace("\n", r"\par ")
         + "\\par}\n"
-        for name, text in dropped.items()
+        for name, text in author.dropped.items()
     ]
-    heading = "\\subsection{Texts that could not be used}\\label{app:dropped}\n"
-    return heading + "".join(parts)
+    if not parts:
+        return ""
+    return heading_of("Omitted from the text", "app:dropped") + "".join(parts)

@@ -51,6 +51,7 @@ MATHEMATICAL = {
     "ɛ": r"\varepsilon",
     "ϒ": r"\Upsilon",
 }
+LONG_NAME = 14
 SPACES = {"\u00a0": "~", "\u2009": r"\,", "\u202f": r"\,", "\u2007": " ", "\u3000": " "}
 Mode = Literal["text", "math"]
 STYLE = Path(__file__).parent / "style"
@@ -145,6 +146,21 @@ def clip(text: str, limit: int) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
 
 
+def code(name: str) -> str:
+    """Return a name as code; only a long one may be broken over lines."""
+    if len(name) < LONG_NAME:
+        return rf"\texttt{{\mbox{{{escape(name)}}}}}"
+    return rf"\texttt{{{breakable(name)}}}"
+
+
+def said(text: str) -> str:
+    """Return a sentence that code wrote: run names as code, a minus where a number has one."""
+    pieces = re.split(r"(run_\d+(?:/[\w.-]*\w)?|\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b)", clean(text))
+    pieces[1::2] = [code(name) for name in pieces[1::2]]
+    pieces[::2] = [re.sub(r"(?<!\S)-(?=\d)", "$-$", escape(words)) for words in pieces[::2]]
+    return "".join(pieces)
+
+
 def table(
     columns: str,
     head: Sequence[str],
@@ -156,8 +172,8 @@ def table(
 ) -> str:
     """Return a float table of LaTeX cells, scaled down when it is wider than the text."""
     body = "\n".join("  " + " & ".join(row) + r" \\" for row in rows)
-    under = f"\n\\par\\smallskip{{\\footnotesize {note}}}" if note else ""
-    return rf"""\begin{{table}}[!htbp]
+    under = f"\n\\par\\smallskip{{\\footnotesize {note}\\par}}" if note else ""
+    return rf"""\begin{{widetable}}[!htbp]
 \centering\small\setlength{{\tabcolsep}}{{4pt}}
 \caption{{{caption}}}\label{{{label}}}
 \begin{{adjustbox}}{{max width=\linewidth}}
@@ -169,23 +185,28 @@ def table(
 \bottomrule
 \end{{tabular}}
 \end{{adjustbox}}{under}
-\end{{table}}
+\end{{widetable}}
 """
 
 
 def long_table(
-    columns: str,
+    columns: Sequence[str],
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,
     caption: str,
     label: str,
+    gap_pt: float = 0,
 ) -> str:
-    """Return a table of LaTeX cells that may run over pages; its column widths are given."""
-    body = "\n".join("  " + " & ".join(row) + r" \\" for row in rows)
+    """Return a table of LaTeX cells that may run over pages; its column widths are given.
+
+    `gap_pt` parts the rows, for cells of several lines.
+    """
+    gap = f"\\addlinespace[{gap_pt:g}pt]\n" if gap_pt else ""
+    body = f"\n{gap}".join("  " + " & ".join(row) + r" \\" for row in rows)
     line = " & ".join(rf"\textbf{{{cell}}}" for cell in head)
-    return rf"""{{\footnotesize
-\begin{{longtable}}{{{columns}}}
+    return rf"""\par{{\footnotesize
+\begin{{longtable}}{{{"".join(columns)}}}
 \caption{{{caption}}}\label{{{label}}}\\
 \toprule
 {line} \\
@@ -197,7 +218,7 @@ def long_table(
 \endhead
 {body}
 \bottomrule
-\end{{longtable}}}}
+\end{{longtable}}\par}}
 """
 
 
