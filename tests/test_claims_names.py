@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.claims import Evidence, check_prose, definitions, expand_latex, expand_notes
-from ai_scientist.records import Results, Run
+from ai_scientist.records import MetricSpec, Results, Run
 
 RUNS = {
     "run_0": Run(
@@ -44,6 +44,21 @@ def test_names_become_numbers(named: str, text: str) -> None:
     """Every form of a named number expands to what was stored."""
     expansion = expand_notes(named, EVIDENCE)
     assert (expansion.text, expansion.problems) == (text, ())
+
+
+def test_what_was_left_out_is_said_in_words() -> None:
+    """A metric that the template may leave out, and a run did, is "not run": never a number."""
+    specs = {"absorption": MetricSpec(name="absorption", required=False)}
+    evidence = Evidence.from_runs(RUNS, specs)
+    text = "Absorption: {{run_3: absorption}}; it is {{run_3 vs run_0: absorption}} the baseline."
+    expansion = expand_notes(text, evidence)
+    assert expansion.text == "Absorption: not run; it is not comparable with the baseline."
+    assert expansion.problems == ()
+    assert expand_latex(r"\change{run_3}{run_0}{absorption}", evidence).text == "not run"
+    required = Evidence.from_runs(
+        RUNS, {"absorption": MetricSpec(name="absorption", required=True)}
+    )
+    assert "no metric named 'absorption'" in expand_notes(text, required).problems[0]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from ai_scientist.errors import ReplyError
 from ai_scientist.judging.hypotheses import spec_of
 from ai_scientist.judging.statistics import Comparison, compare
 from ai_scientist.records import Idea, MetricSpec, Results, Run, Scalar, Study
-from ai_scientist.results.naming import metric_names, nearest, resolve
+from ai_scientist.results.naming import ends_with, metric_names, nearest, resolve
 
 LOWER_IS_BETTER = (
     "loss",
@@ -115,6 +115,18 @@ class Evidence:
                     + (f": it was not run ({why})." if why else ".")
                 )
         return path
+
+    def left_out(self, metric: str, *runs: str) -> bool:
+        """Say whether one of `runs` was free to leave `metric` unmeasured, and did."""
+        spec = self.specs.get(metric.strip())
+        return (
+            spec is not None
+            and not spec.required
+            and any(
+                not any(ends_with(path, spec.name) for path in self.run(name).metrics)
+                for name in runs
+            )
+        )
 
     def _candidates(self, metric: str, runs: Iterable[str]) -> Iterable[str]:
         """Prefer paths that every named run has, so that a name is as short as it can be."""

@@ -6,7 +6,8 @@ r"""Named numbers: the model types names, this code puts the numbers.
     {{run_3 vs run_0: final_loss}}    \compare{run_3}{run_0}{final_loss}     lower by 4.1%
 
 `run_3/uniform` names the control arm `uniform` of run 3. A value is followed by its standard error
-where seeds gave one. TeX only receives definitions (results.tex); checks use `expand_latex`.
+where seeds gave one. An optional metric of the template that a run left out is "not run": a
+comparison with it reads "not comparable with". TeX only receives definitions (results.tex); checks use `expand_latex`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ MACRO = re.compile(
 )
 TYPEABLE = re.compile(r"[A-Za-z0-9_./ ~\\-]*\Z")
 UNKNOWN = "[unknown number]"
+LEFT_OUT = {"result": "not run", "change": "not run", "compare": "not comparable with"}
+"""How a number reads whose evaluation was free not to run and did not, by kind of name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +155,10 @@ def reference(
     names = tuple(runs)
     for name in names:
         evidence.run(name)
+    if evidence.left_out(metric, *names):
+        return Reference(
+            text=text, kind=kind, runs=names, metric=metric.strip(), expansion=LEFT_OUT[kind]
+        )
     path = evidence.path(metric, *names)
     if kind == "result":
         results = evidence.runs[names[0]]
