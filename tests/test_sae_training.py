@@ -11,12 +11,17 @@ from tests.sae_runs import results_of, smoke
 BLOCK = re.compile(
     r"^(\S+)\n```python\n<<<<<<< SEARCH\n(.*?)=======\n(.*?)>>>>>>> REPLACE\n```", re.M | re.S
 )
-SAE_RECORDINGS = ("ratio_ranked_orthogonal_sae",)
+SAE_RECORDINGS = (
+    "frequency_consistency_sae",
+    "hierarchical_orthogonal_sae",
+    "ratio_ranked_orthogonal_sae",
+    "sparsity_guided_orthogonal_sae",
+)
 
 
 @pytest.mark.parametrize("name", SAE_RECORDINGS)
 def test_recorded_edits_fit(project: Path, name: str) -> None:
-    """Every scripted edit fits the current template, or is mended by the next reply of its step."""
+    """Scripted edits fit the template or are mended in their step, and bring what controls set."""
     files = {path.name: path.read_text() for path in (project / "templates" / "sae").glob("*.py")}
     recording = (project / "ideas" / "recordings" / f"{name}.jsonl").read_text().splitlines()
     refused: set[str] = set()
@@ -33,7 +38,9 @@ def test_recorded_edits_fit(project: Path, name: str) -> None:
             refused -= {line["step"]} if blocks else set()
     assert not refused
     compile(files["experiment.py"], "experiment.py", "exec")
-    assert "penalty_pairs" in files["experiment.py"]
+    idea = json.loads((project / "ideas" / f"{name}.json").read_text())
+    for key in (key for control in idea["Controls"] for key in control["set"]):
+        assert f"    {key}: " in files["experiment.py"]
 
 
 @pytest.mark.slow
