@@ -72,6 +72,8 @@ def assemble(
             cache=places.cache,
             report=report,
             python=Path(settings.python) if settings.python else None,
+            variables=variables,
+            cache_gb=settings.cache_gb,
         )
         yield staff_at(
             bench,

@@ -173,7 +173,7 @@ def _add_keeping_options(parser: Parser) -> None:
         "--cache-gb",
         type=at_least(0, float),
         default=100.0,
-        help="cap of the shared caches (not enforced yet; see `clean`)",
+        help="cap of the shared caches, least recently used first (default 100)",
     )
     add("--no-writeup", action="store_true", help="stop after the plots")
     add("--approve", choices=("edits", "writeup", "none"), default="none", help="wait for a person")

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ai_scientist.errors import FolderBusy, InputError
+from ai_scientist.machine.shared_cache import in_units, measure
 from ai_scientist.run_folder.journal import FolderLock
 from ai_scientist.sandbox.leftovers import remove_tree
 
@@ -96,26 +96,6 @@ def _item(name: str, path: Path, detail: str, *, unused: bool = False) -> Item:
     size, newest = measure(path)
     age = max(0.0, (time.time() - newest) / DAY_S)
     return Item(name=name, path=path, size=size, age_days=age, detail=detail, unused=unused)
-
-
-def measure(path: Path) -> tuple[int, float]:
-    """Return the bytes that a tree takes on disk and its newest time; links count themselves."""
-    state = path.lstat()
-    size, newest = state.st_blocks * 512, state.st_mtime
-    if not stat.S_ISDIR(state.st_mode):
-        return size, newest
-    seen: set[tuple[int, int]] = set()
-    for place, folders, names in os.walk(path, followlinks=False):
-        for name in (*folders, *names):
-            try:
-                state = Path(place, name).lstat()
-            except OSError:
-                continue
-            if (state.st_dev, state.st_ino) not in seen:
-                seen.add((state.st_dev, state.st_ino))
-                size += state.st_blocks * 512
-                newest = max(newest, state.st_mtime)
-    return size, newest
 
 
 def choose(items: Sequence[Item], names: Sequence[str], *, unused: bool) -> list[Item]:
@@ -215,12 +195,3 @@ def describe(items: Sequence[Item], runs: Path, cache: Path) -> str:
         total = sum(item.size for item in items if item.name.startswith(prefix))
         lines.append(f"{in_units(total):>9}  in {prefix} = {root}")
     return "\n".join(line.rstrip() for line in lines)
-
-
-def in_units(size: float) -> str:
-    """Write 1234567 as `1.2 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from ai_scientist.errors import SetupError
+from ai_scientist.errors import InputError, SetupError
 from ai_scientist.execution.laboratory import Bench, run_environment
 from ai_scientist.execution.observation import tail_of_logs
 from ai_scientist.inputs.foreign import data_beside
 from ai_scientist.inputs.templates import profile_of
 from ai_scientist.machine.environments import Environment, environment_for
 from ai_scientist.machine.interpreters import interpreter_for
+from ai_scientist.machine.shared_cache import Use, trim, use
 from ai_scientist.protocols import Executor
 from ai_scientist.records import ExitCause, Profile, RunLimits, RunRequest, Template
 from ai_scientist.run_folder.workspace import LEFT_IN_TEMPLATE
 
 PREPARE_TIMEOUT_S = 4 * 3600.0
+PREPARE_DISK_GB = 1000.0
 NAMED_PACKAGES = (
     "numpy",
     "scipy",
@@ -40,11 +45,14 @@ def make_bench(
     cache: Path,
     report: Callable[[str], None],
     python: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+    cache_gb: float = math.inf,
 ) -> Bench:
     """Build what is missing for a template at one profile, and return the bench.
 
-    `python` is the interpreter for a template without a lock. Raises SetupError or InputError for
-    the person.
+    `python` is the interpreter for a template without a lock, `variables` the environment that
+    names the profile's input folders, `cache_gb` the cap of the shared caches. Raises SetupError or
+    InputError for the person.
     """
     profile = profile_of(template, profile_name)
     if template.lock is None:
@@ -59,15 +67,42 @@ def make_bench(
         versions=chosen_versions(environment),
         lock_sha256=environment.lock_sha256,
         beside=data_beside(template),
+        inputs=find_inputs(profile, variables or {}),
     )
     if template.prepare is None:
         return bench
     rehearsal = [template.profiles["smoke"]] if "smoke" in template.profiles else []
-    data = {
-        needed.name: prepare_data(bench, needed, executor=executor, cache=cache, report=report)
-        for needed in {one.name: one for one in (*rehearsal, profile)}.values()
-    }
-    return Bench(**{**bench.__dict__, "data": data})
+    data: dict[str, Path] = {}
+    held = []
+    for needed in {one.name: one for one in (*rehearsal, profile)}.values():
+        data[needed.name], used = prepare_data(
+            bench, needed, executor=executor, cache=cache, report=report, cache_gb=cache_gb
+        )
+        held.append(used)
+    if cache_gb < math.inf:
+        trim(cache, cache_gb, report)
+    return replace(bench, data=data, held=tuple(held))
+
+
+def find_inputs(profile: Profile, variables: Mapping[str, str]) -> dict[str, Path]:
+    """Return the folders that a profile reads, by the name template.toml gives them.
+
+    A name is a variable of the environment, or `VARIABLE/folder` for a part of what it names: the
+    hub of HF_HOME, and not the token beside it. Raises InputError for one that is no folder.
+    """
+    found = {}
+    for name in profile.inputs:
+        variable, _, inner = name.partition("/")
+        given = variables.get(variable)
+        folder = Path(given or "/nonexistent", inner).expanduser().absolute()
+        if not folder.is_dir():
+            raise InputError(
+                f"profile {profile.name} reads the folder {name}, and "
+                + (f"there is no {folder}" if given else f"{variable} is not set"),
+                hint="; ".join(profile.needs) or f"set {variable}, or take another --profile",
+            )
+        found[name] = folder
+    return found
 
 
 def chosen_versions(environment: Environment) -> dict[str, str]:
@@ -84,44 +119,61 @@ def prepare_data(
     executor: Executor,
     cache: Path,
     report: Callable[[str], None],
-) -> Path:
-    """Return a profile's folder of shared data, building it once per code, lock and profile."""
+    cache_gb: float = math.inf,
+) -> tuple[Path, Use]:
+    """Return a profile's folder of shared data and our use of it, building it where it is missing.
+
+    Of several processes one builds, and the others wait. What takes more than the cap is stopped.
+    """
     from filelock import FileLock
 
     template = bench.template
     place = cache / "data" / f"{template.name}_{profile.name}_{_data_key(bench, profile)}"
-    if place.is_dir():
-        return place
+    if used := use(place):
+        return place, used
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
-        if place.is_dir():
-            return place
+        if used := use(place):
+            return place, used
         report(f"preparing the shared data of {template.name}/{profile.name}, once: minutes")
-        staging = place.with_name(f".{place.name}.building")
+        _build_data(bench, profile, place, executor, cache_gb)
+        used = use(place)
+    assert used is not None
+    return place, used
+
+
+def _build_data(
+    bench: Bench, profile: Profile, place: Path, executor: Executor, cache_gb: float
+) -> None:
+    template = bench.template
+    inputs = {name: bench.inputs[name] for name in profile.inputs}
+    staging = place.with_name(f".{place.name}.building")
+    shutil.rmtree(staging, ignore_errors=True)
+    _copy_code(template, staging / "source")
+    command = (str(bench.python), str(template.prepare), f"--profile={profile.name}")
+    request = RunRequest(
+        key=f"prepare/{place.name}",
+        staging=staging,
+        out_name="data",
+        command=(*command, "--out_dir=data"),
+        environment=run_environment(profile, 0, None, {}, inputs),
+        readable=(*bench.readable, *inputs.values()),
+        limits=RunLimits(timeout_s=PREPARE_TIMEOUT_S, disk_gb=min(cache_gb, PREPARE_DISK_GB)),
+        gpus=profile.gpus,
+    )
+    execution = executor.run(request)
+    if execution.cause is not ExitCause.EXIT:
+        tail = tail_of_logs(execution)
         shutil.rmtree(staging, ignore_errors=True)
-        _copy_code(template, staging / "source")
-        command = (str(bench.python), str(template.prepare), f"--profile={profile.name}")
-        request = RunRequest(
-            key=f"prepare/{place.name}",
-            staging=staging,
-            out_name="data",
-            command=(*command, "--out_dir=data"),
-            environment=run_environment(profile, 0, None, {}),
-            readable=bench.readable,
-            limits=RunLimits(timeout_s=PREPARE_TIMEOUT_S, disk_gb=max(profile.disk_gb, 200.0)),
-            gpus=profile.gpus,
+        too_large = execution.cause is ExitCause.DISK
+        raise SetupError(
+            f"{template.name}/{template.prepare} failed ({execution.cause}): {tail[-600:]}",
+            hint="raise --cache-gb: its data are larger"
+            if too_large
+            else "mend what it says and run again; nothing was left behind",
         )
-        execution = executor.run(request)
-        if execution.cause is not ExitCause.EXIT:
-            tail = tail_of_logs(execution)
-            shutil.rmtree(staging, ignore_errors=True)
-            raise SetupError(
-                f"{template.name}/{template.prepare} failed ({execution.cause}): {tail[-600:]}",
-                hint="mend what it says and run again; nothing was left behind",
-            )
-        (staging / "source" / "data").rename(place)
-        shutil.rmtree(staging, ignore_errors=True)
-    return place
+    (staging / "source" / "data").rename(place)
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 def _copy_code(template: Template, destination: Path) -> None:
@@ -130,8 +182,38 @@ def _copy_code(template: Template, destination: Path) -> None:
 
 
 def _data_key(bench: Bench, profile: Profile) -> str:
-    """Hash everything that can move the data: the frozen code, the lock, the profile."""
+    """Hash everything that can move the data: the code that makes them, lock, profile, inputs."""
+    template = bench.template
+    assert template.prepare is not None
     digest = hashlib.sha256(f"{bench.lock_sha256} {profile.name}".encode())
-    for name in sorted({*bench.template.frozen, str(bench.template.prepare)}):
-        digest.update(name.encode() + (bench.template.folder / name).read_bytes())
+    modules = modules_reached(template.folder, template.prepare)
+    others = {name for name in template.frozen if not name.endswith(".py")}
+    for name in sorted(modules | others):
+        digest.update(name.encode() + (template.folder / name).read_bytes())
+    for name in profile.inputs:
+        digest.update(f"{name} {_listing(bench.inputs[name])}".encode())
     return digest.hexdigest()[:16]
+
+
+def modules_reached(folder: Path, script: str) -> set[str]:
+    """Return the script and the modules of its folder that its imports lead to."""
+    reached: set[str] = set()
+    waiting = [script]
+    while waiting:
+        name = waiting.pop()
+        if name in reached or not (folder / name).is_file():
+            continue
+        reached.add(name)
+        for node in ast.walk(ast.parse((folder / name).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                waiting += [f"{alias.name.partition('.')[0]}.py" for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                waiting.append(f"{node.module.partition('.')[0]}.py")
+    return reached
+
+
+def _listing(folder: Path) -> str:
+    """Return path, size and time of each file of an input folder; its content may be too large."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    states = [(str(path.relative_to(folder)), path.stat()) for path in files]
+    return str([folder, *((name, one.st_size, one.st_mtime_ns) for name, one in states)])

@@ -25,6 +25,7 @@ from ai_scientist.execution.observation import (
 )
 from ai_scientist.inputs.foreign import place_data
 from ai_scientist.machine.hardware import hardware_class
+from ai_scientist.machine.shared_cache import Use, use
 from ai_scientist.protocols import Executor, Journal
 from ai_scientist.records import (
     AttemptKind,
@@ -59,6 +60,10 @@ class Bench:
     """Folders of that interpreter."""
     data: Mapping[str, Path] = field(default_factory=dict)
     """Profile -> folder made by the template's prepare script."""
+    held: tuple[Use, ...] = ()
+    """What keeps these folders from being removed while this bench lives."""
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of the person's own that the profile reads, by the names in template.toml."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Packages of the environment."""
     lock_sha256: str = ""
@@ -124,7 +129,8 @@ class Laboratory:
             profile = self.bench.profile
             request = self._request(key, out_name, profile, seed=seed, overrides=overrides)
             store = self._baseline_store(commit, seed) if cached else None
-            if store and (store / "final_info.json").is_file():
+            used = use(store) if store else None
+            if store and used and (store / "final_info.json").is_file():
                 self._report(f"{out_name}: measured before on this machine, taken from the cache")
                 return _take_from_cache(store, staging, out_name) | {"key": key}
             observation = self._observe(request)
@@ -217,7 +223,8 @@ class Laboratory:
             data = f"--data-file={out_name}/.coverage"
             command = (python, "-m", "coverage", "run", data, *command[1:])
         data_folder = self.bench.data.get(profile.name)
-        environment = run_environment(profile, seed, data_folder, overrides or {})
+        inputs = {name: self.bench.inputs[name] for name in profile.inputs}
+        environment = run_environment(profile, seed, data_folder, overrides or {}, inputs)
         smoke = profile.name == "smoke"
         timeout_s = SMOKE_TIMEOUT_S if smoke else self._limits.run_timeout_s
         return RunRequest(
@@ -229,6 +236,7 @@ class Laboratory:
             readable=(
                 *self.bench.readable,
                 *([data_folder] if data_folder else []),
+                *inputs.values(),
                 *place_data(self.folder.staging(key), self.bench.beside),
             ),
             limits=RunLimits(
@@ -289,7 +297,11 @@ class Laboratory:
 
 
 def run_environment(
-    profile: Profile, seed: int, data: Path | None, overrides: Mapping[str, Scalar]
+    profile: Profile,
+    seed: int,
+    data: Path | None,
+    overrides: Mapping[str, Scalar],
+    inputs: Mapping[str, Path] | None = None,
 ) -> dict[str, str]:
     """Return the whole environment of an experiment: an allow-list, so that no key can be in it."""
     threads = str(profile.cpu_threads)
@@ -310,6 +322,9 @@ def run_environment(
         "AI_SCIENTIST_PROFILE": profile.name,
         "AI_SCIENTIST_SEED": str(seed),
     }
+    if inputs:
+        folders = {name: str(folder) for name, folder in inputs.items()}
+        environment["AI_SCIENTIST_INPUTS"] = json.dumps(folders)
     if data:
         environment["AI_SCIENTIST_DATA"] = str(data)
     if overrides:

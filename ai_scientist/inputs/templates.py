@@ -45,6 +45,7 @@ class _ProfileKeys(BaseModel):
     disk_gb: float = Field(default=8.0, gt=0)
     description: str = ""
     needs: list[str] = []
+    inputs: list[str] = []
 
 
 class _MetricKeys(BaseModel):
@@ -116,7 +117,10 @@ def load_template(folder: Path) -> Template:
         frozen=tuple(keys.template.frozen),
         lock=folder.resolve() / keys.template.lock if keys.template.lock else None,
         profiles={
-            name: Profile(name=name, **(row.model_dump() | {"needs": tuple(row.needs)}))
+            name: Profile(
+                name=name,
+                **(row.model_dump() | {"needs": tuple(row.needs), "inputs": tuple(row.inputs)}),
+            )
             for name, row in keys.profiles.items()
         },
         metrics={

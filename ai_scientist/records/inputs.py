@@ -75,6 +75,8 @@ class Profile:
     disk_gb: float = 8.0
     description: str = ""
     needs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    """Folders of the person's own that its runs may read: `VARIABLE`, or `VARIABLE/folder`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ai_scientist.errors import InputError, SetupError
+from ai_scientist.execution.bench import make_bench
+from ai_scientist.execution.laboratory import Bench
+from ai_scientist.execution.local import LocalExecutor
+from ai_scientist.inputs.templates import load_template
+from ai_scientist.machine.shared_cache import trim, use
+from ai_scientist.sandbox.tiers import LimitsOnly
+
+PREPARE = """
+    import argparse, json, os, pathlib, time
+    import data
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--profile")
+    parser.add_argument("--out_dir", type=pathlib.Path)
+    options = parser.parse_args()
+    options.out_dir.mkdir(exist_ok=True)
+    (options.out_dir / "made").write_text(str(time.time_ns()))
+    (options.out_dir / "inputs").write_text(os.environ.get("AI_SCIENTIST_INPUTS", "{}"))
+    (options.out_dir / "large").write_bytes(os.urandom(SIZE))
+    time.sleep(0.5)
+"""
+
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, project: Path) -> Path:
+    """A template whose prepare script takes its time."""
+    copy = Path(shutil.copytree(project / "templates" / "digits", tmp_path / "template"))
+    (copy / "prepare.py").write_text(textwrap.dedent(PREPARE).replace("SIZE", "100_000"))
+    return copy
+
+
+@pytest.fixture
+def bench_of(folder: Path, fresh_cache: Path, digits_python: Path) -> MakeBench:
+    """Make a bench at the small profile."""
+
+    def make(**options: object) -> Bench:
+        executor = LocalExecutor(LimitsOnly())
+        return make_bench(
+            load_template(folder),
+            "small",
+            executor=executor,
+            cache=fresh_cache,
+            report=lambda line: None,
+            **options,  # type: ignore[arg-type]
+        )
+
+    return make
+
+
+def change(path: Path, old: str, new: str) -> None:
+    """Replace what stands in a file."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_data_are_named_by_what_determines_them(folder: Path, bench_of: MakeBench) -> None:
+    """What prepare.py imports makes other data; what only measures or trains does not."""
+    first = bench_of().data
+    (folder / "evaluation.py").write_text("ANEW = 1")
+    assert bench_of().data == first
+    (folder / "data.py").write_text("ANEW = 1")
+    assert set(bench_of().data.values()).isdisjoint(first.values())
+
+
+def test_two_processes_prepare_once(folder: Path, fresh_cache: Path, digits_python: Path) -> None:
+    """Of two workers that need the same data one makes them, and both read the same bytes."""
+    code = f"""
+        from pathlib import Path
+        from ai_scientist.execution.bench import make_bench
+        from ai_scientist.execution.local import LocalExecutor
+        from ai_scientist.inputs.templates import load_template
+        from ai_scientist.sandbox.tiers import LimitsOnly
+        bench = make_bench(load_template(Path({str(folder)!r})), "small",
+            executor=LocalExecutor(LimitsOnly()), cache=Path({str(fresh_cache)!r}), report=print)
+        print([(place / "made").read_text() for place in bench.data.values()])
+    """
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    said = [worker.communicate(timeout=60)[0].splitlines() for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert said[0][-1] == said[1][-1]
+    made = [line for lines in said for line in lines if line.startswith("preparing")]
+    assert len(made) == 2, "smoke and small, once each"
+
+
+def test_least_recently_used_goes_first(bench_of: MakeBench, fresh_cache: Path) -> None:
+    """Beyond the cap the longest unused entry goes; what is in use stays, and it is said."""
+    bench = bench_of()
+    data = fresh_cache / "data"
+    for number, name in enumerate(("older", "newer")):
+        (data / name).mkdir()
+        (data / name / "content").write_bytes(os.urandom(100_000))
+        os.utime(data / name, (number + 1, number + 1))
+    said: list[str] = []
+    trim(fresh_cache, 0.00035, said.append)
+    assert not (data / "older").exists()
+    assert (data / "newer").exists()
+    held = use(data / "newer")
+    trim(fresh_cache, 0.0, said.append)
+    assert (data / "newer").exists()
+    assert all(place.exists() for place in bench.data.values())
+    assert "--cache-gb" in said[-1]
+    del held
+    trim(fresh_cache, 0.0, said.append)
+    assert not (data / "newer").exists()
+    assert use(data / "newer") is None
+
+
+def test_data_beyond_the_cap_are_refused(bench_of: MakeBench, fresh_cache: Path) -> None:
+    """Data that would not fit under the cap are stopped while they are written, with the remedy."""
+    with pytest.raises(SetupError) as caught:
+        bench_of(cache_gb=0.00005)
+    assert "--cache-gb" in str(caught.value.hint)
+    assert [path for path in (fresh_cache / "data").iterdir() if path.is_dir()] == []
+
+
+def test_input_folders(folder: Path, bench_of: MakeBench, tmp_path: Path) -> None:
+    """A profile's own folders come from the environment, are told to prepare, and name the data."""
+    change(folder / "template.toml", "[profiles.small]", '[profiles.small]\ninputs = ["TEXTS/in"]')
+    with pytest.raises(InputError, match="TEXTS is not set"):
+        bench_of(variables={})
+    texts = tmp_path / "texts"
+    with pytest.raises(InputError, match="there is no"):
+        bench_of(variables={"TEXTS": str(texts)})
+    (texts / "in").mkdir(parents=True)
+    first = bench_of(variables={"TEXTS": str(texts)}).data["small"]
+    assert str(texts / "in") in (first / "inputs").read_text()
+    (texts / "in" / "more.jsonl").write_text("{}")
+    assert bench_of(variables={"TEXTS": str(texts)}).data["small"] != first
