@@ -65,16 +65,7 @@ def assemble(
             variables=variables,
             report=report,
         )
-        bench = make_bench(
-            assignment.template,
-            settings.profile or "full",
-            executor=executors.here,
-            cache=places.cache,
-            report=report,
-            python=Path(settings.python) if settings.python else None,
-            variables=variables,
-            cache_gb=settings.cache_gb,
-        )
+        bench = bench_for(assignment, executors.here, variables, report)
         yield staff_at(
             bench,
             assignment,
@@ -86,6 +77,26 @@ def assemble(
             report=report,
         )
         warming.join()
+
+
+def bench_for(
+    assignment: Assignment,
+    executor: Executor,
+    variables: Mapping[str, str],
+    report: Callable[[str], None],
+) -> Bench:
+    """Return the bench that an assignment's settings ask for, building what is missing."""
+    settings = assignment.settings
+    return make_bench(
+        assignment.template,
+        settings.profile or "full",
+        executor=executor,
+        cache=assignment.places.cache,
+        report=report,
+        python=Path(settings.python) if settings.python else None,
+        variables=variables,
+        cache_gb=settings.cache_gb,
+    )
 
 
 def staff_at(
