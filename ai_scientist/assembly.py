@@ -188,14 +188,13 @@ def open_model(
             recording = find_recording(settings.model, assignment.idea, assignment.places.ideas)
             server = RecordedServer(load_recording(recording))
             base_url = stack.enter_context(server).url
-        given = {"openai": keys.openai, "anthropic": keys.anthropic}
         yield stack.enter_context(
             ModelClient(
                 settings.model,
                 journal=journal,
                 calls=assignment.folder.calls,
                 limits=settings.limits,
-                keys={name: key for name, key in given.items() if key},
+                keys=keys.models,
                 base_url=base_url,
                 warn=report,
             )

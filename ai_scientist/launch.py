@@ -29,6 +29,9 @@ from ai_scientist.inputs.settings import (
 )
 from ai_scientist.inputs.templates import find_template
 from ai_scientist.machine.environments import default_cache_root
+from ai_scientist.model.prices import load_prices
+from ai_scientist.model.recorded import load_recording
+from ai_scientist.model.wire import check_model
 from ai_scientist.records import Code, Idea, Json, Limits, Template
 from ai_scientist.run_folder.journal import FolderJournal, FolderLock, last_commit, read_events
 from ai_scientist.run_folder.workspace import RunFolder, create_run_folder, open_run_folder
@@ -145,10 +148,20 @@ def limits_given(options: argparse.Namespace) -> Json:
 def complete_settings(
     settings: Settings, idea: Idea, template: Template, places: Places
 ) -> Settings:
-    """Decide what was left open: the template's name, the profile, and where the recording is."""
+    """Decide what was left open: the template's name and the profile.
+
+    Raises InputError and SetupError for the person when the model cannot be asked.
+    """
     recorded = settings.model.startswith("recorded")
     if recorded:
-        find_recording(settings.model, idea, places.ideas)
+        load_recording(find_recording(settings.model, idea, places.ideas))
+    else:
+        check_model(
+            settings.model,
+            keys=read_keys(os.environ).models,
+            base_url=settings.base_url,
+            known=sorted(load_prices()),
+        )
     profile = settings.profile or default_profile(template, recorded=recorded)
     by_path = "/" in (settings.template or "")
     known = str(template.folder) if by_path else template.name

@@ -60,6 +60,20 @@ def request_for(staging: Path, code: str, *arguments: str, output_mb: float = 16
     )
 
 
+def test_fonts_are_listed_before_a_run_draws(tmp_path: Path) -> None:
+    """The list of fonts that came with an environment lies where matplotlib looks for it."""
+    python = tmp_path / "environment" / "bin" / "python"
+    (tmp_path / "environment" / "matplotlib").mkdir(parents=True)
+    (tmp_path / "environment" / "matplotlib" / "fontlist-v1.json").write_text("[]")
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    code = "import os; print(os.listdir(os.environ['MPLCONFIGDIR']))"
+    request = request_for(tmp_path / "staging", code)
+    request = replace(request, command=(str(python), *request.command[1:]))
+    execution = LocalExecutor(FREE).run(request)
+    assert execution.stdout.read_text() == "['fontlist-v1.json']\n"
+
+
 def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
     """Wait until `condition` says yes."""
     end = time.monotonic() + seconds

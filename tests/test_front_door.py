@@ -427,6 +427,7 @@ def test_a_truncated_reply_is_never_applied(launch: Launch) -> None:
         (["--idea=broken.json"], "line 1, column 2", ""),
         (["--idea=label_smoothing_digits", "--template=digit"], "no template `digit`", "digits"),
         (["--idea=label_smoothing_digits", "--model=gtp-4"], "gtp-4", ""),
+        (["--idea=label_smoothing_digits", "--model=openai/gpt-4o"], "no API key", "recorded"),
         (
             ["--idea=label_smoothing_digits", "--model=m", "--base-url=http://127.0.0.1:9/v1"],
             "127.0.0.1:9",
@@ -458,6 +459,8 @@ def test_bad_input_is_one_error_and_one_hint(
     assert [line.split(":")[0] for line in lines] == ["error", "hint"], done.stderr
     assert error in lines[0]
     assert hint in lines[1]
+    unreachable = any(option.startswith("--base-url") for option in options)  # may come up again
+    assert (tmp_path / "runs").exists() == unreachable
 
 
 def test_a_persons_rejection_is_the_coders_next_instruction(launch: Launch, project: Path) -> None:

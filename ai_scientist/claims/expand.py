@@ -6,8 +6,9 @@ r"""Named numbers: the model types names, this code puts the numbers.
     {{run_3 vs run_0: final_loss}}    \compare{run_3}{run_0}{final_loss}     lower by 4.1%
 
 `run_3/uniform` names the control arm `uniform` of run 3. A value is followed by its standard error
-where seeds gave one. An optional metric of the template that a run left out is "not run": a
-comparison with it reads "not comparable with". TeX only receives definitions (results.tex); checks use `expand_latex`.
+where seeds gave one. An optional metric of the template that a run left out is "not run", and a
+comparison with it reads "not comparable with". TeX only receives definitions (results.tex); checks
+use `expand_latex`.
 """
 
 from __future__ import annotations

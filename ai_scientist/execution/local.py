@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,11 +25,18 @@ from time import monotonic
 
 from ai_scientist.errors import InputError, SetupError
 from ai_scientist.execution.supervisor import Job
+from ai_scientist.machine.environments import font_lists
 from ai_scientist.machine.processes import kill_marked
 from ai_scientist.protocols import Sandbox
 from ai_scientist.records import Execution, ExitCause, Json, RunRequest
 from ai_scientist.sandbox.leftovers import collect, defuse, remove_tree
-from ai_scientist.sandbox.tiers import mark_of, out_folder, outer_environment, tmp_folder
+from ai_scientist.sandbox.tiers import (
+    IN_TMP,
+    mark_of,
+    out_folder,
+    outer_environment,
+    tmp_folder,
+)
 
 __all__ = ["LocalExecutor", "collect", "sweep"]
 
@@ -223,6 +231,7 @@ def last_words(staging: Path) -> str:
 def prepare(request: RunRequest) -> None:
     """Kill what an earlier launcher left, and make the two writable folders anew.
 
+    The temporary one begins with matplotlib's list of fonts, which takes seconds to make.
     Raises InputError for the person when a link stands where source/OUT should be.
     """
     sweep(request.staging)
@@ -239,6 +248,10 @@ def prepare(request: RunRequest) -> None:
         remove_tree(out)
         out.mkdir(parents=True)
     tmp.mkdir(mode=0o700)
+    if lists := font_lists(Path(request.command[0])):
+        (tmp / IN_TMP["MPLCONFIGDIR"]).mkdir()
+        for path in lists:
+            shutil.copy(path, tmp / IN_TMP["MPLCONFIGDIR"])
 
 
 def sweep(staging: Path) -> None:

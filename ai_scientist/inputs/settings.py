@@ -99,9 +99,15 @@ class Keys:
     openalex: str | None = field(default=None, repr=False)
 
     @property
+    def models(self) -> dict[str, str]:
+        """The keys of the models' makers that are set, by provider."""
+        given = {"openai": self.openai, "anthropic": self.anthropic}
+        return {name: key for name, key in given.items() if key}
+
+    @property
     def any_model(self) -> bool:
         """Whether a model can be called with these."""
-        return bool(self.openai or self.anthropic)
+        return bool(self.models)
 
 
 def read_keys(variables: Mapping[str, str]) -> Keys:

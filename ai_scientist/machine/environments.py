@@ -3,6 +3,7 @@
     CACHE_ROOT/environments/
         <lock hash>-py3.11/                   a venv
         <lock hash>-py3.11/environment.json   written last: a folder without it is unfinished
+        <lock hash>-py3.11/matplotlib/        matplotlib's list of this machine's fonts
         <lock hash>-py3.11.log                all that pip said
         <lock hash>-py3.11.lock               held while building
 
@@ -28,6 +29,7 @@ from ai_scientist.errors import InputError, SetupError
 Report = Callable[[str], None]
 
 REPORT_EVERY_S = 10.0
+FONT_LISTS = "matplotlib"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +67,12 @@ def environment_for(lock: Path, cache_root: Path, *, report: Report) -> Environm
         if found := _read_finished(folder, sha256):
             return found
         try:
-            return _build(lock, sha256, folder, report)
+            built = _build(lock, sha256, folder, report)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        _list_fonts(built)
+        return built
 
 
 def finished_environment(lock: Path, cache_root: Path) -> Environment | None:
@@ -166,6 +170,23 @@ def _build(lock: Path, sha256: str, folder: Path, report: Report) -> Environment
     built = _read_finished(folder, sha256)
     assert built is not None
     return built
+
+
+def _list_fonts(environment: Environment) -> None:
+    """Let matplotlib look through this machine's fonts once, not in every run that draws."""
+    if any(package.startswith("matplotlib==") for package in environment.packages):
+        subprocess.run(
+            [str(environment.python), "-I", "-c", "import matplotlib.font_manager"],
+            env={"MPLCONFIGDIR": str(environment.folder / FONT_LISTS), "MPLBACKEND": "Agg"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,  # a run that draws then looks for itself
+        )
+
+
+def font_lists(python: Path) -> list[Path]:
+    """Return the lists of fonts that came with the environment of an interpreter."""
+    return sorted((python.parent.parent / FONT_LISTS).glob("fontlist-*.json"))
 
 
 def _read_pins(lock: Path) -> dict[str, str]:

@@ -117,6 +117,15 @@ def find_url(provider: Provider, *, base_url: str | None, key: str | None) -> st
     return url
 
 
+def check_model(
+    name: str, *, keys: Mapping[str, str], base_url: str | None, known: Sequence[str]
+) -> None:
+    """Raise InputError or SetupError, for the person, when no client can be opened for `name`."""
+    provider, _ = split_model_name(name, base_url=base_url, known=known)
+    if provider != "recorded":
+        find_url(provider, base_url=base_url, key=keys.get(provider))
+
+
 def open_wire(
     provider: Provider, model: str, *, url: str, key: str | None, timeout_s: float
 ) -> Wire:

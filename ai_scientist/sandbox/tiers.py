@@ -67,8 +67,6 @@ def out_folder(staging: Path, out_name: str) -> Path:
     """
     if out_name == ".":
         return staging / "source"
-    if out_name == ".":
-        return staging / "source"
     parts = out_name.split("/")
     if not out_name or any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise InputError(f"not a folder below source/: {out_name!r}")

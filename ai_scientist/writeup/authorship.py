@@ -57,7 +57,6 @@ class Author:
             report=self.report,
             effort=self.effort,
         )
-        self.report(f"paper: {outcome.message}")
         return self._commit(outcome)
 
     def _places(self, study: Study) -> PaperFolder:

@@ -59,7 +59,7 @@ class ConfinedDraw:
                 staging=staging,
                 out_name=OUT,
                 command=(str(self.python), SCRIPT.name, *sorted(files), OUT),
-                environment={**self.environment, "MPLBACKEND": "Agg", "MPLCONFIGDIR": OUT},
+                environment={**self.environment, "MPLBACKEND": "Agg"},
                 readable=self.readable,
                 limits=RunLimits(timeout_s=self.timeout_s, memory_gb=4.0, disk_gb=1.0),
             )
