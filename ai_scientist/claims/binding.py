@@ -68,6 +68,12 @@ class Binding:
     """The metric's words are a whole name."""
     spent: bool = False
     """The run's name already has a number of its own, before this one."""
+    metric: MetricMention | None = None
+    """Where its own sentence names the metric."""
+    mention: RunMention | None = None
+    """Where its own sentence names the run."""
+    listed: bool = False
+    """Paired with its names in two lists of equal length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +88,8 @@ class Scene:
     """Run of the heading it stands under."""
     before: tuple[str, ...] = ()
     """Paths of the metric named last, when this sentence names none."""
+    recent: tuple[str, ...] = ()
+    """Paths of every metric that the sentences before it named."""
 
     @property
     def named_runs(self) -> tuple[str, ...]:
@@ -96,6 +104,7 @@ def read_scene(
     *,
     here: tuple[str, ...] = (),
     before: tuple[str, ...] = (),
+    recent: tuple[str, ...] = (),
 ) -> Scene:
     """Find the names in a sentence; numbers inside a name are taken out."""
     runs = tuple(vocabulary.runs(text))
@@ -108,7 +117,15 @@ def read_scene(
     free = tuple(
         n for n in numerals if all(n.end <= start or n.start >= end for start, end in taken)
     )
-    return Scene(text=text, numerals=free, runs=runs, metrics=metrics, here=here, before=before)
+    return Scene(
+        text=text,
+        numerals=free,
+        runs=runs,
+        metrics=metrics,
+        here=here,
+        before=before,
+        recent=recent,
+    )
 
 
 def bind(scene: Scene, evidence: Evidence) -> Mapping[int, Binding]:
@@ -137,11 +154,20 @@ def bind(scene: Scene, evidence: Evidence) -> Mapping[int, Binding]:
             group=group,
             exact=metric.exact if metric else True,
             spent=not tight and _is_spent(scene, index, mention),
+            metric=metric,
+            mention=mention,
+            listed=index in run_lists or index in metric_lists,
         )
         if not tight and _starts_a_change(scene, index) and "run_0" in evidence.runs:
             known = (*runs, *scene.named_runs, *scene.here, "run_0")
             bindings[index] = Binding(
-                paths=paths, runs=tuple(dict.fromkeys(known)), named=True, exact=False, spent=True
+                paths=paths,
+                runs=tuple(dict.fromkeys(known)),
+                named=True,
+                exact=False,
+                spent=True,
+                metric=metric,
+                mention=mention,
             )
     return bindings
 
@@ -262,7 +288,7 @@ def _run_of(scene: Scene, index: int, numeral: Numeral) -> tuple[RunMention | No
     behind = [m for m in scene.runs if m.start >= numeral.end]
     before = [m for m in scene.runs if m.end <= numeral.start]
     if before and RUN_TIGHT_BEFORE.match(scene.text[before[-1].end : numeral.start]):
-        return before[-1], not _shares_parenthesis(scene, index)
+        return before[-1], not (_shares_parenthesis(scene, index) or _is_crowded(scene, numeral))
     close = _tight_behind(scene, numeral)
     if close is not None:
         return close, True
@@ -305,6 +331,14 @@ def _shares_parenthesis(scene: Scene, index: int) -> bool:
     inside = scene.text[numeral.end :].partition(")")[0]
     rest = [n for n in scene.numerals[index + 1 :] if n.end <= numeral.end + len(inside)]
     return any(not n.spread and not n.percent for n in rest)
+
+
+def _is_crowded(scene: Scene, numeral: Numeral) -> bool:
+    """Say whether two runs are named since the last number: `run_1 against run_2: 0.41`."""
+    if scene.text[: numeral.start].rstrip().endswith("("):
+        return False
+    last = max((n.end for n in scene.numerals if n.end <= numeral.start), default=0)
+    return sum(last <= m.start < numeral.start for m in scene.runs) > 1
 
 
 def _owns_next(scene: Scene, mention: RunMention) -> bool:

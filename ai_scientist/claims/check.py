@@ -40,7 +40,8 @@ from ai_scientist.claims.expand import MACRO, macro_reference
 from ai_scientist.claims.judging import Judge, Ruling, Verdict
 from ai_scientist.claims.latex import EXPANDED, latex_units
 from ai_scientist.claims.numerals import Numeral, find_numerals
-from ai_scientist.claims.quantities import Quantities
+from ai_scientist.claims.quantities import SOFTENED, Quantities
+from ai_scientist.claims.reading import doubt, is_foreign
 from ai_scientist.claims.table_cells import TableJudge
 from ai_scientist.claims.units import Context, Place, Sentence, Table, Unit, markdown_units
 from ai_scientist.claims.vocabulary import Vocabulary
@@ -141,7 +142,7 @@ class _Checker:
     findings: list[Finding] = field(default_factory=list)
     before: tuple[str, ...] = ()
     recent: tuple[str, ...] = ()
-    """Paths of every metric that the last sentence naming one named."""
+    """Paths of every metric that this paragraph or list has named."""
     paragraph: tuple[str, int] = ("", -1)
 
     def __post_init__(self) -> None:
@@ -168,11 +169,16 @@ class _Checker:
             n for n in find_numerals(text) if not is_no_number(text, n, item=unit.item)
         )
         scene = read_scene(
-            text, numerals, self.vocabulary, here=self._heading_run(unit), before=self.before
+            text,
+            numerals,
+            self.vocabulary,
+            here=self._heading_run(unit),
+            before=self.before,
+            recent=self.recent,
         )
         if scene.metrics:
             self.before = scene.metrics[-1].paths
-            self.recent = tuple(path for m in scene.metrics for path in m.paths)
+            self.recent += tuple(path for m in scene.metrics for path in m.paths)
         self._unknown_runs(scene, unit)
         bindings = bind(scene, self.evidence)
         for index, numeral in enumerate(scene.numerals):
@@ -220,10 +226,25 @@ class _Checker:
         return self._judge(numeral, binding, scene, change=change)
 
     def _judge(self, numeral: Numeral, binding: Binding, scene: Scene, *, change: bool) -> Ruling:
+        """Rule on a number; a finding only where its words have one reading, and it is false."""
         ruling = self.judge.rule(numeral, binding, scene, change=change)
         if ruling.kind and (where := known_setting(numeral, self.vocabulary)):
             return Ruling(verdict="ambiguous", evidence=f"could be {where}")
-        return self.quantities.soften(ruling, numeral, binding, scene, self.recent)
+        if ruling.kind not in SOFTENED:
+            return ruling
+        ruling = self.quantities.soften(ruling, numeral, binding, scene)
+        if not ruling.kind:
+            return ruling
+        if is_foreign(numeral, scene) and not self.quantities.somewhere(numeral):
+            return replace(
+                ruling,
+                kind="unsupported_number",
+                evidence="its sentence names no stored metric, and nothing stored is this number",
+            )
+        reason = doubt(numeral, binding, scene, self.vocabulary, change=change)
+        if reason:
+            return Ruling(verdict="ambiguous", evidence=f"{reason}; {ruling.evidence}")
+        return ruling
 
     def _unnamed(
         self, numeral: Numeral, binding: Binding, scene: Scene, unit: Sentence, *, change: bool

@@ -88,10 +88,10 @@ class Judge:
                 return derived
         named = [m.paths for m in scene.metrics] or [binding.paths]
         mentioned = tuple(dict.fromkeys(path for paths in named for path in paths))
-        if not binding.tight and not binding.group:
-            loose = self.hits(numeral, scene.named_runs, mentioned)
-            if loose:
-                return _ambiguous(self._list(loose))
+        near = binding.runs if binding.tight or binding.group else scene.named_runs
+        loose = self.hits(numeral, near, mentioned)
+        if loose:
+            return _ambiguous(self._list(loose))
         others = [run for run in self.evidence.runs if run not in binding.runs]
         elsewhere = self.hits(numeral, others, binding.paths) or self._cut(
             numeral, others, binding.paths

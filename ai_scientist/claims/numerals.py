@@ -18,7 +18,7 @@ NUMERAL = re.compile(
 )
 SUFFIX = re.compile(
     r"\s?(?P<unit>%|percent\b|percentage points?\b|pp\b|points?\b)"
-    r"|(?P<letters>[A-Za-z_]+)|\s?[×](?!\s?\d)"
+    r"|(?P<letters>[A-Za-z_]+)|\s?(?:×|\bx\b)(?!\s?\d)"
 )
 SCALES = {
     "k": Decimal(10) ** 3,

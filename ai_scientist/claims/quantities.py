@@ -21,11 +21,6 @@ from ai_scientist.errors import ReplyError
 
 SOFTENED = ("unsupported_number", "wrong_attribution")
 MAX_RUNS = 12
-ARITHMETIC = re.compile(
-    r"\b(?:half|halves|halfway|third|quarter|thirds|quarters|twice|sum|total|combined|product)\s+(?:of|the)\b"
-    r"|\bextrapolat|\binterpolat|\badding\b|\bsubtracting\b|\bmidpoint\b",
-    re.I,
-)
 CUES = {
     "seed": re.compile(
         r"\bseeds?\b|\bper-seed|\bmin(?:imum)?\b|\bmax(?:imum)?\b|\brange|\bspan|\bbetween\b"
@@ -53,41 +48,31 @@ class Quantities:
 
     evidence: Evidence
 
-    def soften(
-        self,
-        ruling: Ruling,
-        numeral: Numeral,
-        binding: Binding,
-        scene: Scene,
-        recent: tuple[str, ...] = (),
-    ) -> Ruling:
-        """Return a milder ruling where a finding would be more than the words allow.
-
-        A number in a sentence that names no metric makes no claim that could be held against a
-        stored value: `ambiguous`. So is one that follows from what the sentence names without its
-        words saying how.
-        """
-        if ruling.kind not in SOFTENED:
-            return ruling
+    def soften(self, ruling: Ruling, numeral: Numeral, binding: Binding, scene: Scene) -> Ruling:
+        """Return what else a number may be that its words name, `ruling` when it is nothing."""
         paths = tuple(dict.fromkeys((*binding.paths, *(p for m in scene.metrics for p in m.paths))))
-        if not paths:
-            return Ruling(verdict="ambiguous", evidence="its words name no metric")
-        if not binding.tight and _in_another_clause(numeral, scene):
-            return Ruling(verdict="ambiguous", evidence="its clause names no metric")
-        if numeral.integer and numeral.digits < 2 and not numeral.percent and not numeral.factor:
-            return Ruling(verdict="ambiguous", evidence="one digit, which may count anything")
         explicit = [m for m in scene.runs if m.kind in ("run", "baseline")]
         runs = tuple(dict.fromkeys(run for m in explicit for run in m.runs)) or scene.here
         if not binding.group:
             runs = tuple(dict.fromkeys((*binding.runs, *runs)))
         if not scene.metrics:
-            paths = tuple(dict.fromkeys((*paths, *recent)))
+            paths = tuple(dict.fromkeys((*paths, *scene.recent)))
         if not scene.runs or {m.kind for m in explicit} == {"baseline"}:
             runs = tuple(dict.fromkeys((*runs, *scene.here)))
-        if ARITHMETIC.search(scene.text[: numeral.start]):
-            return Ruling(verdict="ambiguous", evidence="its words tell of a calculation")
         found = self.explain(numeral, runs, paths, scene.text)
         return found or self._rounded(numeral, binding) or ruling
+
+    def somewhere(self, numeral: Numeral) -> str:
+        """Return what a number is, of any runs and metrics of the study; empty when nothing."""
+        runs = self.evidence.runs
+        stored = (
+            ("", f"{self.evidence.names[path]} of {run}", value)
+            for run, results in runs.items()
+            for path, value in results.metrics.items()
+        )
+        derived = self._all(tuple(runs)[:MAX_RUNS], self.evidence.paths, numeral, set())
+        every = itertools.chain(stored, derived)
+        return next((what for _, what, value in every if shows(numeral, value, sign=False)), "")
 
     def _rounded(self, numeral: Numeral, binding: Binding) -> Ruling | None:
         """Read the zeros at the end of a whole number as rounded places: 180 for 177.5."""
@@ -187,10 +172,3 @@ class Quantities:
             yield "test", f"change of {of} in standard errors", found.delta / found.standard_error
         if found.minimum_detectable_effect:
             yield "test", f"detectable effect in {of}", found.minimum_detectable_effect
-
-
-def _in_another_clause(numeral: Numeral, scene: Scene) -> bool:
-    """Say whether all metrics are named in later clauses: `2 hours each; the loss of run_1 is`."""
-    if not scene.metrics or scene.before or scene.metrics[0].start < numeral.start:
-        return False
-    return ";" in scene.text[numeral.end : scene.metrics[0].start]

@@ -12,6 +12,7 @@ from ai_scientist.claims.exempt import known_setting
 from ai_scientist.claims.judging import Judge, Ruling
 from ai_scientist.claims.numerals import Numeral, find_numerals
 from ai_scientist.claims.quantities import Quantities
+from ai_scientist.claims.reading import Label, label_doubt
 from ai_scientist.claims.units import Cell, Table
 from ai_scientist.claims.vocabulary import MetricMention, RunMention, Vocabulary
 
@@ -39,15 +40,6 @@ class CellRuling:
     """In the flat text of the table's source."""
     ruling: Ruling
     label: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Label:
-    """What a header, a row's label or a caption names."""
-
-    text: str
-    runs: tuple[RunMention, ...] = ()
-    metrics: tuple[MetricMention, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,13 +70,13 @@ class TableJudge:
             yield from self._one_metric_per_row(rulings)
 
     def _row(
-        self, row: tuple[Cell, ...], label: _Label, columns: list[_Label], caption: _Label
+        self, row: tuple[Cell, ...], label: Label, columns: list[Label], caption: Label
     ) -> Iterator[CellRuling]:
         for index, cell in enumerate(row):
             named = bool(re.search(r"[A-Za-z]{2}", re.sub(r"run[ _]?\d+", "run", cell.text)))
             if index == 0 and (named or len(row) > 1):
                 continue
-            column = columns[index] if index < len(columns) else _Label(text="")
+            column = columns[index] if index < len(columns) else Label(text="")
             if PLAIN_COLUMN.match(column.text) or (named and not column.metrics):
                 continue
             if self._is_setting(column) or self._is_setting(label):
@@ -92,7 +84,7 @@ class TableJudge:
             yield from self._cell(cell, label, column, _Around(columns[:index], caption))
 
     def _cell(
-        self, cell: Cell, label: _Label, column: _Label, around: _Around
+        self, cell: Cell, label: Label, column: Label, around: _Around
     ) -> Iterator[CellRuling]:
         better = IMPROVEMENT.search(column.text) or IMPROVEMENT.search(label.text)
         judge = Judge(self.evidence, signs=not better)
@@ -133,6 +125,13 @@ class TableJudge:
                 every = (*paths, *(p for m in around.left_metrics for p in m.paths))
                 runs_named = (*named, *(run for one in mentions for run in one.runs))
                 ruling = self._soften(ruling, numeral, runs_named, every, words)
+            if ruling.kind and (open_ := label_doubt(column, label, self.vocabulary, change=delta)):
+                ruling = Ruling(verdict="ambiguous", evidence=f"{open_}; {ruling.evidence}")
+            if ruling.kind and not (named and paths):
+                what = self.quantities.somewhere(numeral)
+                ruling = (
+                    Ruling(verdict="ambiguous", evidence=f"could be {what}") if what else ruling
+                )
             if ruling.kind and not paths and (where := known_setting(numeral, self.vocabulary)):
                 ruling = Ruling(verdict="configuration", evidence=where)
             yield CellRuling(
@@ -194,7 +193,7 @@ class TableJudge:
                 continue
         return head, []
 
-    def _columns(self, head: list[tuple[Cell, ...]], width: int) -> list[_Label]:
+    def _columns(self, head: list[tuple[Cell, ...]], width: int) -> list[Label]:
         texts = [""] * width
         for level, row in enumerate(head):
             group = ""
@@ -205,16 +204,16 @@ class TableJudge:
                 texts[index] = f"{texts[index]} {group}".strip()
         return [self._label(text) for text in texts]
 
-    def _label(self, text: str) -> _Label:
+    def _label(self, text: str) -> Label:
         runs = tuple(self.vocabulary.runs(text))
         metrics = tuple(
             m
             for m in self.vocabulary.metrics(text)
             if all(m.end <= r.start or m.start >= r.end for r in runs)
         )
-        return _Label(text=text, runs=runs, metrics=tuple(sorted(metrics, key=_size)))
+        return Label(text=text, runs=runs, metrics=tuple(sorted(metrics, key=_size)))
 
-    def _other(self, column: _Label) -> _Label:
+    def _other(self, column: Label) -> Label:
         """Read a column called `Value` beside one called `Baseline` as the method's."""
         if column.runs or not THE_OTHER.match(column.text):
             return column
@@ -222,9 +221,9 @@ class TableJudge:
         mention = RunMention(
             start=0, end=len(column.text), kind="method", runs=others, text=column.text
         )
-        return _Label(text=column.text, runs=(mention,), metrics=column.metrics)
+        return Label(text=column.text, runs=(mention,), metrics=column.metrics)
 
-    def _is_setting(self, label: _Label) -> bool:
+    def _is_setting(self, label: Label) -> bool:
         return bool(self.vocabulary.settings(label.text)) and not label.metrics
 
 
@@ -232,8 +231,8 @@ class TableJudge:
 class _Around:
     """What stands around a cell: the columns left of it and the caption."""
 
-    left: list[_Label]
-    caption: _Label
+    left: list[Label]
+    caption: Label
 
     @property
     def corner(self) -> str:

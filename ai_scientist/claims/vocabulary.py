@@ -95,7 +95,7 @@ RUN = re.compile(
 )
 BASELINE = re.compile(
     r"\b(?:the\s+)?baselines?\b|\b(?:unmodified|original)\s+(?:model|code|template)\b"
-    r"|\bthe\s+template's(?:\s+own)?\b",
+    r"|\b(?:the\s+)?(?:untouched\s+|unmodified\s+)?template(?:['’]s(?:\s+own)?)?(?![\w.])",
     re.I,
 )
 METHOD = re.compile(

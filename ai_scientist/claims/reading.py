@@ -1,0 +1,205 @@
+"""Is the reading of a number certain? Only then can a number that is not stored be a finding.
+
+A sentence has one reading when all words around the number are understood: names of runs and
+metrics, settings that the configuration knows, and light words, which say that a run has a value
+and change nothing about which. Any other word may make it another quantity (`the 0.31 of the
+warm-up phase`), so its number is reported as ambiguous. The list of light words is closed; words
+that nobody thought of cost a finding, never a false one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ai_scientist.claims.binding import Binding, Scene
+from ai_scientist.claims.exempt import COUNTED, is_counted, known_setting, setting_of
+from ai_scientist.claims.judging import REFERENCE
+from ai_scientist.claims.numerals import Numeral, find_numerals
+from ai_scientist.claims.vocabulary import MetricMention, RunMention, Vocabulary
+
+Mention = MetricMention | RunMention
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """What a table's header, a row's label or a caption names."""
+
+    text: str
+    runs: tuple[RunMention, ...] = ()
+    metrics: tuple[MetricMention, ...] = ()
+
+
+LIGHT = """
+    a about above again against also although an and another approximately are around as at be
+    been below both but by can clearly concretely could do does down even exactly finally for from
+    had has have he hence her here his how however i in indeed interestingly into is it its itself
+    just less may might more much namely nearly not notably now of off on only onto or our out
+    over quite rather respectively roughly same she should since slightly so some still such
+    surprisingly than that the their them then these they this those though thus to too up upon us
+    versus vs was we were what whatever when where whereas which while who whose will with yet you
+    your e g eg ie
+    achieve amount arrive attain be bring came climb close come deliver end equal exhibit fall
+    fell find finish found gave get give go got grew grow have hit hold keep kept land lie mark
+    measure move note obtain observe place post produce put ran reach read record register remain
+    report rest return rise rose run saw say score see seen settle show sit sat stand start stay
+    stood take took want went work yield
+    beat better decrease degrade drop exceed few great high improve increase large low outperform
+    raise reduce shrink small surpass worse
+    analysis appendix bar column curve configuration entry experiment fig figure main metric model
+    nat new number outcome percent percentage point result row sec section table term unit value
+    variant concern regard respect good hope well seed
+"""
+"""Function words; verbs by which a run has a value; directions; where a result stands."""
+CHANGE = """
+    absolute advantage apart between change cost delta differ difference distance factor fold gain
+    gap improvement loss margin ratio reduction relative separate shift time
+"""
+"""Words that are light where a number is read as a change."""
+LIGHT_WORDS, CHANGE_WORDS = frozenset(LIGHT.split()), frozenset(CHANGE.split())
+OTHER_QUANTITY = re.compile(
+    r"\b(?:seeds?|epochs?|steps?|averag\w*|means?|median|max\w*|min\w*|rang\w*|span\w*|spread"
+    r"|variation|deviat\w*|standard|std|sd|cv|ci|interval|p-values?|half|halv\w+|doubl\w+"
+    r"|twice|thirds?|quarters?|sum|total\w*|combin\w*|pool\w*|overall|each|every|all|per"
+    r"|except|exclud\w*|without|before|after|earlier|previous\w*|former|latter|initial\w*|first"
+    r"|second|fourth|last|relative|ratio|factor|normali\w*|log|subset|split|held|valid\w*|layers?"
+    r"|extrapolat\w*|interpolat\w*|would|if|al|there|elsewhere|originally|difference|gap|until"
+    r"|prior|literature|respective)\b",
+    re.I,
+)
+"""Words that make a number another quantity even from another part of its sentence."""
+SEED_MEAN = re.compile(
+    r"\b(?:averag\w+|means?)\s+(?:over|across|of)\s+(?:the\s+|all\s+|our\s+|\d+\s+)*seeds?\b"
+    r"|\baverag(?:ed|es)\s+(?=\d)"
+    r"|\b(?:over|across|with|from|in|for|on)\s+(?:the\s+|all\s+|our\s+|\d+\s+)*seeds?\b",
+    re.I,
+)
+"""What every stored value is where there are seeds."""
+WORD = re.compile(r"[A-Za-z][A-Za-z'’]*")
+BOUNDARY = re.compile(r"[;:,()\[\]—]|\s[–-]\s|\s--\s")
+
+
+def doubt(
+    numeral: Numeral, binding: Binding, scene: Scene, vocabulary: Vocabulary, *, change: bool
+) -> str:
+    """Return what leaves open which quantity a number is; empty when its reading is certain."""
+    found = _unnamed(numeral, binding, scene, change=change)
+    if found:
+        return found
+    text = _understood(scene.text, (*scene.runs, *scene.metrics), vocabulary)
+    start, end = text.rfind(";", 0, numeral.start) + 1, text.find(";", numeral.end)
+    end = end if end >= 0 else len(text)
+    if binding.metric is None or (binding.mention is None and not scene.here):
+        near = start, end
+    else:
+        names = [m for m in (binding.metric, binding.mention) if m is not None]
+        first = min([numeral.start, *(m.start for m in names)])
+        last = max([numeral.end, *(m.end for m in names)])
+        left = [m.end() for m in BOUNDARY.finditer(text, min(start, first), first)]
+        right = BOUNDARY.search(text, last, max(end, last))
+        near = left[-1] if left else start, right.start() if right else end
+    strange = [word for word in WORD.findall(text[slice(*near)]) if not _is_light(word, change)]
+    strange += OTHER_QUANTITY.findall(text[start : near[0]] + " " + text[near[1] : end])
+    return f"its words leave open what it is (`{strange[0]}`)" if strange else ""
+
+
+def is_foreign(numeral: Numeral, scene: Scene) -> bool:
+    """Say whether a number is told of a run as the value of something that no run measured.
+
+    `Correlation falls to 0.091 (0.204 for run 1)`: its sentence names a run and no metric there is.
+    """
+    decimals = -int(numeral.quantum.adjusted())
+    return (
+        not scene.metrics
+        and not numeral.percent
+        and not numeral.factor
+        and max(decimals, numeral.digits if decimals > 0 else 0) >= 3
+        and any(mention.runs for mention in scene.runs) | bool(scene.here)
+        and not OTHER_QUANTITY.search(scene.text)
+    )
+
+
+def label_doubt(column: Label, row: Label, vocabulary: Vocabulary, *, change: bool) -> str:
+    """Return what leaves open which quantity a table's cell shows."""
+    header, label = (
+        _understood(one.text, (*one.runs, *one.metrics), vocabulary) for one in (column, row)
+    )
+    strange = [word for word in WORD.findall(header) if not _is_light(word, change)]
+    strange += OTHER_QUANTITY.findall(label)
+    return f"its header leaves open what it is (`{strange[0]}`)" if strange else ""
+
+
+def _unnamed(numeral: Numeral, binding: Binding, scene: Scene, *, change: bool) -> str:
+    """Return which part of the claim is not named: the metric, the run, what is compared."""
+    if not binding.paths:
+        return "its words name no metric"
+    if numeral.integer and numeral.digits < 2 and not (numeral.percent or numeral.factor):
+        return "one digit, which may count anything"
+    if binding.metric is None and (
+        len(set(scene.recent)) > 1 or not (binding.mention or scene.here)
+    ):
+        return "its sentence names no metric"
+    negative = numeral.value < 0 and not numeral.percent
+    if change and not negative and not _compares(scene):
+        return "its words leave open what is compared"
+    mention = binding.mention
+    if mention is not None and not binding.listed:
+        between = (n for n in scene.numerals if numeral.end <= n.start < mention.start)
+        if any(not n.spread and not is_counted(scene.text, n) for n in between):
+            return "another number stands between it and its run"
+    before = [m for m in scene.metrics if m.end <= numeral.start]
+    for one, other in itertools.pairwise(before):
+        apart = any(one.end <= n.start < other.start for n in scene.numerals)
+        if not apart and not binding.listed and one.paths != other.paths:
+            return "two metrics are named before it"
+    return ""
+
+
+def _compares(scene: Scene) -> bool:
+    """Say whether a sentence names two runs and which of them is compared with."""
+    if len({*scene.named_runs, *scene.here}) < 2:
+        return False
+    return len(scene.named_runs) == 2 or any(
+        REFERENCE.search(scene.text[: mention.start]) for mention in scene.runs
+    )
+
+
+def _understood(text: str, names: Sequence[Mention], vocabulary: Vocabulary) -> str:
+    """Return a text with blanks for the names, numbers and settings that are understood."""
+    characters = list(text)
+
+    def blank(start: int, end: int) -> None:
+        characters[start:end] = " " * (end - start)
+
+    for mention in names:
+        blank(mention.start, mention.end)
+    for match in SEED_MEAN.finditer(text):
+        blank(*match.span())
+    settings = vocabulary.settings(text)
+    for numeral in find_numerals(text):
+        blank(numeral.start, numeral.end)
+        known = bool(known_setting(numeral, vocabulary))
+        counted = COUNTED.match(text, numeral.end)
+        if counted and (known or "seed" in counted[0]):
+            before = re.search(r"\b(?:after|over|across|all)\s+\Z", text[: numeral.start])
+            blank(before.start() if before else numeral.end, counted.end())
+        setting = setting_of(text, numeral, settings, ()) if known else None
+        if setting is not None:
+            blank(min(setting.start, numeral.start), max(setting.end, numeral.end))
+    return "".join(characters)
+
+
+@lru_cache(maxsize=4096)
+def _is_light(word: str, change: bool) -> bool:
+    word = re.sub(r"['’](?:s|re|ve|t|d|ll|m)?\Z", "", word.lower())
+    forms = {word}
+    for ending in ("s", "es", "ed", "d", "ing", "er", "r"):
+        stem = word.removesuffix(ending)
+        if stem != word:
+            forms |= {stem, f"{stem}e", stem[:-1] if stem[-1:] == stem[-2:-1] else stem}
+    return len(word) < 2 or any(
+        form in LIGHT_WORDS or (change and form in CHANGE_WORDS) for form in forms
+    )
