@@ -41,7 +41,7 @@ from ai_scientist.claims.judging import Judge, Ruling, Verdict
 from ai_scientist.claims.latex import EXPANDED, latex_units
 from ai_scientist.claims.numerals import Numeral, find_numerals
 from ai_scientist.claims.quantities import SOFTENED, Quantities
-from ai_scientist.claims.reading import doubt, is_foreign
+from ai_scientist.claims.reading import comparison_doubt, doubt, is_foreign
 from ai_scientist.claims.table_cells import TableJudge
 from ai_scientist.claims.units import Context, Place, Sentence, Table, Unit, markdown_units
 from ai_scientist.claims.vocabulary import Vocabulary
@@ -52,6 +52,7 @@ Kind = Literal["notes", "latex"]
 PLAN = re.compile(
     r"\b(?:plan(?:s|ned)?|next|will|would|could|should|future|propose|let us|let's|later)\b", re.I
 )
+VARIED = re.compile(r"\b(?:reduc|increas|rais|lower|chang|vary|doubl|halv|sweep|ablat)\w*", re.I)
 TYPED = re.compile(
     r"(?:[+\-−–]\s?)?(?:\d+(?:(?:\{,\}|\\,|[,\u2009\u202f])\d{3}(?!\d))*(?:\.\d+)?|\.\d+)"
     r"(?:\s?(?:\\times|\\cdot|[×·])\s?10\s?(?:\^\s?(?:\{[^{}]{1,6}\}|[+\-−]?\d+)|⁻?[⁰¹²³⁴-⁹]+)"
@@ -187,6 +188,8 @@ class _Checker:
                 place = unit.place(numeral.start)
                 self._record(numeral, ruling, place, context=unit.context, excerpt=text.strip())
         for false in false_comparisons(scene, dict(bindings), self.evidence):
+            if comparison_doubt(false.start, false.end, scene, self.vocabulary):
+                continue
             place = unit.place(false.start)
             where = _where(place)
             self.findings.append(
@@ -217,7 +220,11 @@ class _Checker:
             return Ruling(verdict=verdict, evidence=where or "a goal that nothing stored states")
         exact = self.judge.hits(numeral, binding.runs, binding.paths)
         if (bound := inequality(text, numeral)) and not exact:
-            return None if is_target(text, numeral) else self._inequality(numeral, binding, bound)
+            return (
+                None
+                if is_target(text, numeral)
+                else self._inequality(numeral, binding, bound, scene)
+            )
         named = bool(scene.metrics) or bool(scene.runs)
         if not named:
             return self._unnamed(numeral, binding, scene, unit, change=change)
@@ -279,7 +286,7 @@ class _Checker:
             return Ruling(verdict="configuration", evidence="a value of the configuration")
         if where := known_setting(numeral, self.vocabulary):
             return Ruling(verdict="configuration", evidence=where)
-        if scene.metrics and mention is None:
+        if scene.metrics and mention is None and VARIED.search(scene.text):
             paths = tuple(path for m in scene.metrics for path in m.paths)
             if self.judge.hits(numeral, self.evidence.runs, paths):
                 return Ruling(verdict="ambiguous", evidence="a value that stands for a symbol")
@@ -295,7 +302,9 @@ class _Checker:
             + (f"; it has {known}" if known else ""),
         )
 
-    def _inequality(self, numeral: Numeral, binding: Binding, bound: int) -> Ruling | None:
+    def _inequality(
+        self, numeral: Numeral, binding: Binding, bound: int, scene: Scene
+    ) -> Ruling | None:
         """Judge `above 0.9`: a threshold of the idea, or a claim that must hold."""
         if where := known_setting(numeral, self.vocabulary):
             return Ruling(verdict="configuration", evidence=where)
@@ -313,11 +322,14 @@ class _Checker:
                 holds = holds or (scaled - typed) * bound >= 0
         if holds or not seen:
             return Ruling(verdict="derived", evidence="the bound holds") if holds else None
+        evidence = "the stored value is on the other side of this bound"
+        if reason := doubt(numeral, binding, scene, self.vocabulary, change=False):
+            return Ruling(verdict="ambiguous", evidence=f"{reason}; {evidence}")
         return Ruling(
             verdict="unsupported",
             kind="wrong_comparison",
             run=binding.runs[0],
-            evidence="the stored value is on the other side of this bound",
+            evidence=evidence,
         )
 
     def _heading_run(self, unit: Sentence) -> tuple[str, ...]:

@@ -106,6 +106,19 @@ def doubt(
     return f"its words leave open what it is (`{strange[0]}`)" if strange else ""
 
 
+def comparison_doubt(start: int, end: int, scene: Scene, vocabulary: Vocabulary) -> str:
+    """Return what leaves open what is compared by the words from `start` to `end`."""
+    text = _understood(scene.text, (*scene.runs, *scene.metrics), vocabulary)
+    first, last = text.rfind(";", 0, start) + 1, text.find(";", end)
+    last = last if last >= 0 else len(text)
+    every: list[Mention | Numeral] = [*scene.runs, *scene.metrics, *scene.numerals]
+    named = [place for one in every for place in (one.start, one.end) if first <= place <= last]
+    near = min([start, *named]), max([end, *named])
+    strange = [word for word in WORD.findall(text[slice(*near)]) if not _is_light(word, True)]
+    strange += OTHER_QUANTITY.findall(f"{text[first : near[0]]} {text[near[1] : last]}")
+    return strange[0] if strange else ""
+
+
 def is_foreign(numeral: Numeral, scene: Scene) -> bool:
     """Say whether a number is told of a run as the value of something that no run measured.
 
