@@ -13,35 +13,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ai_scientist.claims.binding import Binding, Scene, bind, is_change, read_scene
+from ai_scientist.claims.binding import Scene, bind, read_scene
 from ai_scientist.claims.directions import false_comparisons
 from ai_scientist.claims.evidence import Evidence
-from ai_scientist.claims.exempt import (
-    RESULT_WORDS,
-    inequality,
-    is_agreement,
-    is_counted,
-    is_general_setting,
-    is_goal,
-    is_no_number,
-    is_ratio,
-    is_resource,
-    is_sample_size,
-    is_symbol,
-    is_target,
-    known_setting,
-    setting_of,
-)
+from ai_scientist.claims.exempt import is_no_number
 from ai_scientist.claims.expand import MACRO, macro_reference
-from ai_scientist.claims.judging import Judge, Ruling, Verdict
+from ai_scientist.claims.judging import Ruling, Verdict
 from ai_scientist.claims.latex import EXPANDED, latex_units
 from ai_scientist.claims.numerals import Numeral, find_numerals
-from ai_scientist.claims.quantities import SOFTENED, Quantities
-from ai_scientist.claims.reading import comparison_doubt, doubt, is_foreign
+from ai_scientist.claims.reading import comparison_doubt
+from ai_scientist.claims.sentences import SentenceJudge
 from ai_scientist.claims.table_cells import TableJudge
 from ai_scientist.claims.units import Context, Place, Sentence, Table, Unit, markdown_units
 from ai_scientist.claims.vocabulary import Vocabulary
@@ -52,7 +37,6 @@ Kind = Literal["notes", "latex"]
 PLAN = re.compile(
     r"\b(?:plan(?:s|ned)?|next|will|would|could|should|future|propose|let us|let's|later)\b", re.I
 )
-VARIED = re.compile(r"\b(?:reduc|increas|rais|lower|chang|vary|doubl|halv|sweep|ablat)\w*", re.I)
 TYPED = re.compile(
     r"(?:[+\-−–]\s?)?(?:\d+(?:(?:\{,\}|\\,|[,\u2009\u202f])\d{3}(?!\d))*(?:\.\d+)?|\.\d+)"
     r"(?:\s?(?:\\times|\\cdot|[×·])\s?10\s?(?:\^\s?(?:\{[^{}]{1,6}\}|[+\-−]?\d+)|⁻?[⁰¹²³⁴-⁹]+)"
@@ -148,8 +132,6 @@ class _Checker:
 
     def __post_init__(self) -> None:
         self.vocabulary = Vocabulary(self.evidence)
-        self.judge = Judge(self.evidence)
-        self.quantities = Quantities(self.evidence)
 
     def table(self, table: Table) -> None:
         """Judge a table's cells."""
@@ -182,8 +164,9 @@ class _Checker:
             self.recent += tuple(path for m in scene.metrics for path in m.paths)
         self._unknown_runs(scene, unit)
         bindings = bind(scene, self.evidence)
+        judge = SentenceJudge(self.evidence, self.vocabulary)
         for index, numeral in enumerate(scene.numerals):
-            ruling = self._rule(numeral, bindings[index], scene, unit)
+            ruling = judge.rule(numeral, bindings[index], scene, told=unit.results)
             if ruling is not None:
                 place = unit.place(numeral.start)
                 self._record(numeral, ruling, place, context=unit.context, excerpt=text.strip())
@@ -195,142 +178,6 @@ class _Checker:
             self.findings.append(
                 Finding(kind="wrong_comparison", run=false.run, where=where, detail=false.detail)
             )
-
-    def _rule(
-        self, numeral: Numeral, binding: Binding, scene: Scene, unit: Sentence
-    ) -> Ruling | None:
-        """Return a ruling, or None for a number that claims nothing."""
-        text = scene.text
-        change = is_change(text, numeral)
-        if is_agreement(text, numeral):
-            numeral, change = replace(numeral, signed=False), True
-        if is_sample_size(text, numeral) or is_resource(text, numeral, self.evidence.paths):
-            return None
-        if is_ratio(text, numeral):
-            numeral, change = replace(numeral, factor=True), True
-        if not numeral.spread and (found := self._setting(numeral, binding, scene)):
-            return found
-        counted = is_counted(text, numeral)
-        if counted and not (change and numeral.factor):
-            where = known_setting(numeral, self.vocabulary)
-            return Ruling(verdict="configuration", evidence=where) if where else None
-        if is_goal(text, numeral):
-            where = known_setting(numeral, self.vocabulary)
-            verdict: Verdict = "configuration" if where else "ambiguous"
-            return Ruling(verdict=verdict, evidence=where or "a goal that nothing stored states")
-        exact = self.judge.hits(numeral, binding.runs, binding.paths)
-        if (bound := inequality(text, numeral)) and not exact:
-            return (
-                None
-                if is_target(text, numeral)
-                else self._inequality(numeral, binding, bound, scene)
-            )
-        named = bool(scene.metrics) or bool(scene.runs)
-        if not named:
-            return self._unnamed(numeral, binding, scene, unit, change=change)
-        if not binding.paths and numeral.integer and numeral.digits < 3 and not numeral.percent:
-            return None  # a small whole number beside a run is a count of something
-        return self._judge(numeral, binding, scene, change=change)
-
-    def _judge(self, numeral: Numeral, binding: Binding, scene: Scene, *, change: bool) -> Ruling:
-        """Rule on a number; a finding only where its words have one reading, and it is false."""
-        ruling = self.judge.rule(numeral, binding, scene, change=change)
-        if ruling.kind and (where := known_setting(numeral, self.vocabulary)):
-            return Ruling(verdict="ambiguous", evidence=f"could be {where}")
-        if ruling.kind not in SOFTENED:
-            return ruling
-        ruling = self.quantities.soften(ruling, numeral, binding, scene)
-        if not ruling.kind:
-            return ruling
-        if is_foreign(numeral, scene) and not self.quantities.somewhere(numeral):
-            return replace(
-                ruling,
-                kind="unsupported_number",
-                evidence="its sentence names no stored metric, and nothing stored is this number",
-            )
-        reason = doubt(numeral, binding, scene, self.vocabulary, change=change)
-        if reason:
-            return Ruling(verdict="ambiguous", evidence=f"{reason}; {ruling.evidence}")
-        return ruling
-
-    def _unnamed(
-        self, numeral: Numeral, binding: Binding, scene: Scene, unit: Sentence, *, change: bool
-    ) -> Ruling | None:
-        if where := known_setting(numeral, self.vocabulary):
-            return Ruling(verdict="configuration", evidence=where)
-        if numeral.integer and not numeral.percent and not numeral.factor and numeral.digits < 3:
-            return None
-        telling = bool(RESULT_WORDS.search(scene.text)) or unit.results or bool(binding.runs)
-        measured = numeral.percent or not numeral.integer or bool(binding.paths)
-        if not (telling and measured) and not binding.paths:
-            return None
-        return self._judge(numeral, binding, scene, change=change)
-
-    def _setting(self, numeral: Numeral, binding: Binding, scene: Scene) -> Ruling | None:
-        """Return a ruling for a number that its words make a hyper-parameter's value."""
-        taken = [(m.start, m.end) for m in scene.metrics] + [(m.start, m.end) for m in scene.runs]
-        settings = [
-            s
-            for s in self.vocabulary.settings(scene.text)
-            if all(s.end <= start or s.start >= end for start, end in taken)
-        ]
-        mention = setting_of(scene.text, numeral, settings, scene.numerals)
-        symbol = is_symbol(scene.text, numeral, taken) or is_general_setting(scene.text, numeral)
-        if mention is None and not symbol:
-            return None
-        if mention is not None and any(
-            numeral.shows(float(value))
-            for value in mention.values
-            if isinstance(value, int | float)
-        ):
-            return Ruling(verdict="configuration", evidence="a value of the configuration")
-        if where := known_setting(numeral, self.vocabulary):
-            return Ruling(verdict="configuration", evidence=where)
-        if scene.metrics and mention is None and VARIED.search(scene.text):
-            paths = tuple(path for m in scene.metrics for path in m.paths)
-            if self.judge.hits(numeral, self.evidence.runs, paths):
-                return Ruling(verdict="ambiguous", evidence="a value that stands for a symbol")
-            return Ruling(
-                verdict="unsupported",
-                kind="unsupported_number",
-                evidence="a setting with an effect is claimed, and no stored configuration has it",
-            )
-        known = ", ".join(str(value) for value in (mention.values if mention else ())[:5])
-        return Ruling(
-            verdict="ambiguous",
-            evidence="a setting that no stored configuration has"
-            + (f"; it has {known}" if known else ""),
-        )
-
-    def _inequality(
-        self, numeral: Numeral, binding: Binding, bound: int, scene: Scene
-    ) -> Ruling | None:
-        """Judge `above 0.9`: a threshold of the idea, or a claim that must hold."""
-        if where := known_setting(numeral, self.vocabulary):
-            return Ruling(verdict="configuration", evidence=where)
-        if not binding.paths or not binding.runs or binding.group:
-            return None
-        typed = float(numeral.value)
-        holds, seen = False, False
-        for run in binding.runs:
-            for path in binding.paths:
-                value = self.evidence.runs[run].metrics.get(path)
-                if value is None:
-                    continue
-                seen = True
-                scaled = value * 100 if numeral.percent and abs(value) <= 1.5 else value
-                holds = holds or (scaled - typed) * bound >= 0
-        if holds or not seen:
-            return Ruling(verdict="derived", evidence="the bound holds") if holds else None
-        evidence = "the stored value is on the other side of this bound"
-        if reason := doubt(numeral, binding, scene, self.vocabulary, change=False):
-            return Ruling(verdict="ambiguous", evidence=f"{reason}; {evidence}")
-        return Ruling(
-            verdict="unsupported",
-            kind="wrong_comparison",
-            run=binding.runs[0],
-            evidence=evidence,
-        )
 
     def _heading_run(self, unit: Sentence) -> tuple[str, ...]:
         if unit.context in ("abstract", "caption"):

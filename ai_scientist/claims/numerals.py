@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
 
 SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
@@ -14,8 +14,10 @@ NUMERAL = re.compile(
     r"(?P<sign>[+\-−–±]?)"
     r"(?P<digits>\d{1,3}(?:[,\u2009\u202f]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|(?<!\d)\.\d+)"
     r"(?:\s?[×·x⋅∗*]\s?10\s?(?:\^\s?\{?\(?(?P<power>[+\-−–]?\s?\d{1,3})\)?\}?|(?P<raised>⁻?[⁰¹²³⁴-⁹]+))"
-    r"|[eE](?P<exponent>[+\-−]?\d{1,3})(?!\w|\.\d))?"
+    r"|[eE](?P<exponent>[+\-−]?\d{1,3})(?!\w|\.\d)"
+    r"|(?<=\b10)\s?\^\s?\{?\(?(?P<bare>[+\-−–]?\d{1,3})\)?\}?)?"
 )
+CONCISE = re.compile(r"\((?P<error>\d{1,2})\)")
 SUFFIX = re.compile(
     r"\s?(?P<unit>%|percent\b|percentage points?\b|pp\b|points?\b)"
     r"|(?P<letters>[A-Za-z_]+)|\s?(?:×|\bx\b)(?!\s?\d)"
@@ -68,6 +70,8 @@ class Numeral:
 
     def shows(self, value: float, scale: int = 1) -> bool:
         """Say whether `value * scale` is what this numeral shows, rounded to its last digit."""
+        if not abs(value * scale - float(self.value)) <= float(self.quantum):
+            return False
         try:
             exact = Decimal(repr(value)) * scale
             if not exact.is_finite() or abs(exact.adjusted() - self.value.adjusted()) > 2:
@@ -102,6 +106,23 @@ def find_numerals(text: str) -> Iterator[Numeral]:
         if found is not None:
             end = found.end
             yield found
+            concise = CONCISE.match(text, end) if not found.integer else None
+            if concise:
+                end = concise.end()
+                yield _error(found, concise)
+
+
+def _error(value: Numeral, match: re.Match[str]) -> Numeral:
+    """Return the error of `12.31(4)`, which counts in units of the last digit shown."""
+    return replace(
+        value,
+        text=match["error"],
+        start=match.start("error"),
+        end=match.end("error"),
+        value=int(match["error"]) * value.quantum,
+        signed=False,
+        spread=True,
+    )
 
 
 def _numeral(text: str, match: re.Match[str]) -> Numeral | None:
@@ -155,5 +176,7 @@ def _inside_a_name(before: str) -> bool:
 
 
 def _exponent(match: re.Match[str]) -> int:
-    raw = match["power"] or match["raised"] or match["exponent"] or "0"
-    return int(re.sub(r"\s", "", raw.translate(SUPERSCRIPTS)).replace("−", "-").replace("–", "-"))
+    raw = match["power"] or match["raised"] or match["exponent"] or match["bare"] or "0"
+    return (-1 if match["bare"] else 0) + int(
+        re.sub(r"\s", "", raw.translate(SUPERSCRIPTS)).replace("−", "-").replace("–", "-")
+    )

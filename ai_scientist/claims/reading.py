@@ -62,7 +62,7 @@ CHANGE = """
 LIGHT_WORDS, CHANGE_WORDS = frozenset(LIGHT.split()), frozenset(CHANGE.split())
 OTHER_QUANTITY = re.compile(
     r"\b(?:seeds?|epochs?|steps?|averag\w*|means?|median|max\w*|min\w*|rang\w*|span\w*|spread"
-    r"|variation|deviat\w*|standard|std|sd|cv|ci|interval|p-values?|half|halv\w+|doubl\w+"
+    r"|variation|deviat\w*|standard|std|sd|sem?|cv|ci|interval|p-values?|half|halv\w+|doubl\w+"
     r"|twice|thirds?|quarters?|sum|total\w*|combin\w*|pool\w*|overall|each|every|all|per"
     r"|except|exclud\w*|without|before|after|earlier|previous\w*|former|latter|initial\w*|first"
     r"|second|fourth|last|relative|ratio|factor|normali\w*|log|subset|split|held|valid\w*|layers?"
@@ -82,28 +82,63 @@ WORD = re.compile(r"[A-Za-z][A-Za-z'’]*")
 BOUNDARY = re.compile(r"[;:,()\[\]—]|\s[–-]\s|\s--\s")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """Why the words of a number leave open what it is."""
+
+    reason: str
+    slight: bool = False
+    """Only by words that are not known to make another quantity of it."""
+
+
 def doubt(
     numeral: Numeral, binding: Binding, scene: Scene, vocabulary: Vocabulary, *, change: bool
-) -> str:
-    """Return what leaves open which quantity a number is; empty when its reading is certain."""
-    found = _unnamed(numeral, binding, scene, change=change)
-    if found:
-        return found
+) -> Doubt | None:
+    """Return what leaves open which quantity a number is; None when its reading is certain."""
+    unnamed = _unnamed(numeral, binding, scene, change=change)
+    if unnamed:
+        return Doubt(reason=unnamed, slight=is_foreign(numeral, scene))
     text = _understood(scene.text, (*scene.runs, *scene.metrics), vocabulary)
     start, end = text.rfind(";", 0, numeral.start) + 1, text.find(";", numeral.end)
     end = end if end >= 0 else len(text)
+    near = _near(text, (start, end), numeral, binding, scene)
+    other = OTHER_QUANTITY.search(text, start, end)
+    beyond = OTHER_QUANTITY.search(f"{text[start : near[0]]} {text[near[1] : end]}")
+    word = _strange(text[slice(*near)], change=change) or beyond
+    if word is None:
+        return None
+    names = [one for one in (binding.metric, binding.mention) if one is not None]
+    named = len(names) + bool(scene.here) >= 2 and all(start <= m.start < end for m in names)
+    slight = is_foreign(numeral, scene) or (named and other is None and _is_fine(numeral))
+    return Doubt(reason=f"its words leave open what it is (`{word[0]}`)", slight=slight)
+
+
+def _near(
+    text: str, clause: tuple[int, int], numeral: Numeral, binding: Binding, scene: Scene
+) -> tuple[int, int]:
+    """Return the part of a clause that must be understood word by word.
+
+    It reaches from the number over its names to the next boundaries; a run's name shields what
+    stands beyond it.
+    """
     if binding.metric is None or (binding.mention is None and not scene.here):
-        near = start, end
-    else:
-        names = [m for m in (binding.metric, binding.mention) if m is not None]
-        first = min([numeral.start, *(m.start for m in names)])
-        last = max([numeral.end, *(m.end for m in names)])
-        left = [m.end() for m in BOUNDARY.finditer(text, min(start, first), first)]
-        right = BOUNDARY.search(text, last, max(end, last))
-        near = left[-1] if left else start, right.start() if right else end
-    strange = [word for word in WORD.findall(text[slice(*near)]) if not _is_light(word, change)]
-    strange += OTHER_QUANTITY.findall(text[start : near[0]] + " " + text[near[1] : end])
-    return f"its words leave open what it is (`{strange[0]}`)" if strange else ""
+        return clause
+    own: list[Mention | Numeral] = [binding.metric, numeral]
+    if binding.mention is not None:
+        own.append(binding.mention)
+    first, last = min(own, key=lambda one: one.start), max(own, key=lambda one: one.end)
+    left = [m.end() for m in BOUNDARY.finditer(text, clause[0], max(clause[0], first.start))]
+    right = BOUNDARY.search(text, last.end, max(clause[1], last.end))
+    shielded = first is binding.mention and not re.search(r"\bof\s+\Z", text[: first.start])
+    return (
+        first.start if shielded else left[-1] if left else clause[0],
+        last.end if last is binding.mention else right.start() if right else clause[1],
+    )
+
+
+def _strange(text: str, *, change: bool) -> re.Match[str] | None:
+    """Return the first word of a text that is not light."""
+    return next((word for word in WORD.finditer(text) if not _is_light(word[0], change)), None)
 
 
 def comparison_doubt(start: int, end: int, scene: Scene, vocabulary: Vocabulary) -> str:
@@ -114,9 +149,9 @@ def comparison_doubt(start: int, end: int, scene: Scene, vocabulary: Vocabulary)
     every: list[Mention | Numeral] = [*scene.runs, *scene.metrics, *scene.numerals]
     named = [place for one in every for place in (one.start, one.end) if first <= place <= last]
     near = min([start, *named]), max([end, *named])
-    strange = [word for word in WORD.findall(text[slice(*near)]) if not _is_light(word, True)]
-    strange += OTHER_QUANTITY.findall(f"{text[first : near[0]]} {text[near[1] : last]}")
-    return strange[0] if strange else ""
+    beyond = f"{text[first : near[0]]} {text[near[1] : last]}"
+    word = _strange(text[slice(*near)], change=True) or OTHER_QUANTITY.search(beyond)
+    return word[0] if word else ""
 
 
 def is_foreign(numeral: Numeral, scene: Scene) -> bool:
@@ -124,15 +159,20 @@ def is_foreign(numeral: Numeral, scene: Scene) -> bool:
 
     `Correlation falls to 0.091 (0.204 for run 1)`: its sentence names a run and no metric there is.
     """
-    decimals = -int(numeral.quantum.adjusted())
     return (
         not scene.metrics
         and not numeral.percent
         and not numeral.factor
-        and max(decimals, numeral.digits if decimals > 0 else 0) >= 3
+        and _is_fine(numeral)
         and any(mention.runs for mention in scene.runs) | bool(scene.here)
         and not OTHER_QUANTITY.search(scene.text)
     )
+
+
+def _is_fine(numeral: Numeral) -> bool:
+    """Say whether a number is typed as precisely as what is measured: 0.204, 21.1, not 512."""
+    decimals = -int(numeral.quantum.adjusted())
+    return decimals > 0 and max(decimals, numeral.digits) >= 3
 
 
 def label_doubt(column: Label, row: Label, vocabulary: Vocabulary, *, change: bool) -> str:
@@ -140,9 +180,8 @@ def label_doubt(column: Label, row: Label, vocabulary: Vocabulary, *, change: bo
     header, label = (
         _understood(one.text, (*one.runs, *one.metrics), vocabulary) for one in (column, row)
     )
-    strange = [word for word in WORD.findall(header) if not _is_light(word, change)]
-    strange += OTHER_QUANTITY.findall(label)
-    return f"its header leaves open what it is (`{strange[0]}`)" if strange else ""
+    word = _strange(header, change=change) or OTHER_QUANTITY.search(label)
+    return f"its header leaves open what it is (`{word[0]}`)" if word else ""
 
 
 def _unnamed(numeral: Numeral, binding: Binding, scene: Scene, *, change: bool) -> str:

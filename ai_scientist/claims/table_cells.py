@@ -72,6 +72,7 @@ class TableJudge:
     def _row(
         self, row: tuple[Cell, ...], label: Label, columns: list[Label], caption: Label
     ) -> Iterator[CellRuling]:
+        headed = any(column.text for column in columns[1:])
         for index, cell in enumerate(row):
             named = bool(re.search(r"[A-Za-z]{2}", re.sub(r"run[ _]?\d+", "run", cell.text)))
             if index == 0 and (named or len(row) > 1):
@@ -81,19 +82,19 @@ class TableJudge:
                 continue
             if self._is_setting(column) or self._is_setting(label):
                 continue
-            yield from self._cell(cell, label, column, _Around(columns[:index], caption))
+            yield from self._cell(cell, label, column, _Around(columns[:index], caption, headed))
 
     def _cell(
         self, cell: Cell, label: Label, column: Label, around: _Around
     ) -> Iterator[CellRuling]:
         better = IMPROVEMENT.search(column.text) or IMPROVEMENT.search(label.text)
         judge = Judge(self.evidence, signs=not better)
-        runs = column.runs or () if label.runs == () else label.runs
         delta = bool(DELTA.search(column.text)) or bool(DELTA.search(label.text))
         metrics = column.metrics or label.metrics or around.caption.metrics[:1]
         if not column.metrics and not label.metrics and delta:
             metrics = around.left_metrics or metrics
-        mentions = (*label.runs, *column.runs)
+        binding = self._binding(column.runs or label.runs, metrics, around)
+        spot = _Spot(label, column, around, binding)
         percent = bool(PERCENT_COLUMN.search(column.text))
         for position, typed in enumerate(find_numerals(cell.text)):
             numeral = replace(typed, percent=typed.percent or percent)
@@ -102,38 +103,13 @@ class TableJudge:
                 continue
             inner = position > 0 and not numeral.spread
             change = delta or (inner and (numeral.signed or numeral.percent))
-            own = runs or (around.caption.runs if len(around.caption.runs) == 1 else ())
-            chosen = own[0] if own else None
-            paths = metrics[0].paths if metrics else ()
-            named = tuple(run for mention in own for run in mention.runs)
-            if chosen is not None and chosen.kind == "best":
-                best = [self.evidence.best_run(path) for path in paths]
-                named = tuple(dict.fromkeys(run for run in best if run))
-            binding = Binding(
-                paths=paths,
-                runs=named if chosen is not None else (),
-                named=bool(own),
-                tight=bool(own),
-                group=chosen.kind if chosen and chosen.kind in ("method", "final", "best") else "",
-                exact=metrics[0].exact if metrics else True,
-            )
-            scene = Scene(text=cell.text, numerals=(numeral,), runs=mentions, metrics=metrics)
+            scene = Scene(text=cell.text, numerals=(numeral,), runs=spot.runs, metrics=metrics)
             ruling = judge.rule(numeral, binding, scene, change=change)
-            if ruling.kind and named:
+            if ruling.kind and change and not numeral.value and binding.runs == ("run_0",):
+                ruling = Ruling(verdict="derived", evidence="the baseline against itself")
+            if ruling.kind:
                 beside = f"{before} {'±' if position and before.endswith('(') else ''}"
-                words = f"{beside} {column.text} {label.text} {around.corner}"
-                every = (*paths, *(p for m in around.left_metrics for p in m.paths))
-                runs_named = (*named, *(run for one in mentions for run in one.runs))
-                ruling = self._soften(ruling, numeral, runs_named, every, words)
-            if ruling.kind and (open_ := label_doubt(column, label, self.vocabulary, change=delta)):
-                ruling = Ruling(verdict="ambiguous", evidence=f"{open_}; {ruling.evidence}")
-            if ruling.kind and not (named and paths):
-                what = self.quantities.somewhere(numeral)
-                ruling = (
-                    Ruling(verdict="ambiguous", evidence=f"could be {what}") if what else ruling
-                )
-            if ruling.kind and not paths and (where := known_setting(numeral, self.vocabulary)):
-                ruling = Ruling(verdict="configuration", evidence=where)
+                ruling = self._milder(ruling, numeral, spot, beside, change=delta)
             yield CellRuling(
                 numeral=numeral,
                 start=cell.start + numeral.start,
@@ -141,20 +117,50 @@ class TableJudge:
                 label=" / ".join(t.text.strip() for t in (label, column) if t.text.strip()),
             )
 
-    def _soften(
-        self,
-        ruling: Ruling,
-        numeral: Numeral,
-        runs: tuple[str, ...],
-        paths: tuple[str, ...],
-        words: str,
+    def _binding(
+        self, runs: tuple[RunMention, ...], metrics: tuple[MetricMention, ...], around: _Around
+    ) -> Binding:
+        """Return what a cell is bound to: by its column or row, else by the caption."""
+        own = runs or (around.caption.runs if len(around.caption.runs) == 1 else ())
+        kind = own[0].kind if own else ""
+        paths = metrics[0].paths if metrics else ()
+        named = tuple(run for mention in own for run in mention.runs)
+        if kind == "best":
+            best = [self.evidence.best_run(path) for path in paths]
+            named = tuple(dict.fromkeys(run for run in best if run))
+        return Binding(
+            paths=paths,
+            runs=named,
+            named=bool(own),
+            tight=bool(own),
+            group=kind if kind in ("method", "final", "best") else "",
+            exact=metrics[0].exact if metrics else True,
+        )
+
+    def _milder(
+        self, ruling: Ruling, numeral: Numeral, spot: _Spot, beside: str, *, change: bool
     ) -> Ruling:
-        """Return what else a cell may show: a standard error, one seed's value, an interval."""
-        runs = tuple(dict.fromkeys(runs))
-        found = self.quantities.explain(numeral, runs, paths or self.evidence.paths, words)
-        if found is not None and not paths:
-            return replace(found, verdict="ambiguous")
-        return found or ruling
+        """Return what else a cell may show, or that its headers leave it open; else `ruling`."""
+        paths, runs = spot.binding.paths, spot.binding.runs
+        if runs:
+            words = f"{beside} {spot.column.text} {spot.label.text} {spot.around.corner}"
+            every = (*paths, *(p for m in spot.around.left_metrics for p in m.paths))
+            named = dict.fromkeys((*runs, *(run for one in spot.runs for run in one.runs)))
+            found = self.quantities.explain(
+                numeral, tuple(named), every or self.evidence.paths, words
+            )
+            if found is not None:
+                return found if every else replace(found, verdict="ambiguous")
+        if not paths and (where := known_setting(numeral, self.vocabulary)):
+            return Ruling(verdict="configuration", evidence=where)
+        if not (runs and paths) and (what := self.quantities.somewhere(numeral)):
+            return Ruling(verdict="ambiguous", evidence=f"could be {what}")
+        reason = label_doubt(spot.column, spot.label, self.vocabulary, change=change)
+        if spot.around.headed and not spot.column.text:
+            reason = "its column has no header"
+        if reason:
+            return Ruling(verdict="ambiguous", evidence=f"{reason}; {ruling.evidence}")
+        return ruling
 
     def _one_metric_per_row(self, rulings: list[CellRuling]) -> Iterator[CellRuling]:
         """Turn a row round whose ambiguous label hides that its cells are different metrics."""
@@ -228,11 +234,28 @@ class TableJudge:
 
 
 @dataclass(frozen=True)
+class _Spot:
+    """Where a cell stands, and what that binds it to."""
+
+    label: Label
+    column: Label
+    around: _Around
+    binding: Binding
+
+    @property
+    def runs(self) -> tuple[RunMention, ...]:
+        """Return the runs that its row and its column name."""
+        return (*self.label.runs, *self.column.runs)
+
+
+@dataclass(frozen=True)
 class _Around:
     """What stands around a cell: the columns left of it and the caption."""
 
     left: list[Label]
     caption: Label
+    headed: bool
+    """Whether some column has a header."""
 
     @property
     def corner(self) -> str:
