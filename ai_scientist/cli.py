@@ -167,7 +167,7 @@ def _add_keeping_options(parser: Parser) -> None:
         "--keep",
         choices=("best", "all", "none"),
         default="best",
-        help="trained SAEs that are kept (the sae template leaves none yet)",
+        help="trained SAEs that stay: those of the best run and the baseline (default), all, none",
     )
     add(
         "--cache-gb",

@@ -38,7 +38,9 @@ from ai_scientist.run_folder.journal import FolderJournal, write_json
 from ai_scientist.run_folder.workspace import RunFolder
 from ai_scientist.steps.approval import Approvals
 from ai_scientist.steps.confirmation import Confirmation
+from ai_scientist.steps.keeping import keep_trained
 from ai_scientist.steps.plots import Draughtsman, draw_plots
+from ai_scientist.steps.references import place_references
 from ai_scientist.steps.workbench import FolderWorkbench
 from ai_scientist.writeup.authorship import Author
 
@@ -159,6 +161,13 @@ def experiment(staff: Staff, start: Code) -> tuple[Experiments, tuple[Hypothesis
             f"the untouched template fails: {baseline.reason}\n{baseline.log}",
             hint=f"`python -m ai_scientist template check templates/{staff.template.name}`",
         )
+    staff.workbench.references = place_references(
+        staff.folder,
+        staff.journal,
+        staff.laboratory.bench,
+        staff.workbench.notebook,
+        staff.report,
+    )
     plan = ask(
         staff,
         "plan",
@@ -195,7 +204,11 @@ def conclude(staff: Staff, experiments: Experiments, hypotheses: Sequence[Hypoth
     if not experiments.succeeded:
         reason = experiments.attempts[-1].reason if experiments.attempts else "nothing was tried"
         return outcome | {"reason": f"no valid run: {reason}", "pdf": None}
-    runs = confirm(staff, experiments)
+    best = finalist(staff, experiments)
+    runs = confirm(staff, experiments, best)
+    outcome["trained"] = keep_trained(
+        staff.folder, staff.journal, staff.settings.keep, {"run_0", best}
+    )
     study = describe_study(staff, experiments, hypotheses)
     judgements = judge(replace(study, runs=runs))
     for one in judgements:
@@ -262,11 +275,15 @@ def propose_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothes
     return ()
 
 
-def confirm(staff: Staff, experiments: Experiments) -> Mapping[str, Run]:
+def finalist(staff: Staff, experiments: Experiments) -> str:
+    """Return the name of the best variant."""
+    variants = {name: run for name, run in experiments.runs.items() if name != "run_0"}
+    return best_run(variants, staff.template)
+
+
+def confirm(staff: Staff, experiments: Experiments, name: str) -> Mapping[str, Run]:
     """Run the best variant's control arms, and with --confirm-best all of it on fresh seeds."""
     runs = dict(experiments.runs)
-    variants = {name: run for name, run in runs.items() if name != "run_0"}
-    name = best_run(variants, staff.template)
     confirmation = Confirmation(staff.workbench, staff.laboratory, staff.journal)
     controls = staff.idea.controls
     for control in controls:

@@ -631,3 +631,33 @@ def test_noise_is_measured_and_the_winner_meets_its_placebo(launch: Launch, tmp_
     assert "wrong_key" in hypothesis["reason"]
     stored = json.loads((outcome.folder / "hypotheses.json").read_text())
     assert len(stored["sha256"]) == 64
+
+
+def test_trained_models_stay_where_they_are_asked_for(launch: Launch, project: Path) -> None:
+    """With --keep best the finalist's are kept, another run's go, and resuming changes nothing."""
+    leaves = (
+        'kept = request.out_dir / "sae" / "seed_0"\n'
+        "kept.mkdir(parents=True)\n"
+        '(kept / "weights").write_text("w" * 100)'
+    )
+    weaker = change("    learning_rate: float = 0.07", "    learning_rate: float = 0.001")
+    edits = [at_start(leaves), ("run_2/edit_1", weaker), ("run_3/edit_1", DONE)]
+    outcome = launch(edits)
+    assert outcome.code == 0, outcome.err
+    wanted = {
+        "keep": "best",
+        "kept": ["run_1/sae"],
+        "removed": ["run_2/sae"],
+        "freed_bytes": 100,
+    }
+    assert outcome.report["trained"] == wanted
+    assert (outcome.folder / "run_1" / "sae" / "seed_0" / "weights").is_file()
+    assert not (outcome.folder / "run_2" / "sae").exists()
+    journal = outcome.folder / "events.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    place = next(number for number, line in enumerate(lines) if '"keep"' in line)
+    journal.write_text("".join(lines[:place]))
+    resume = [sys.executable, "launch_scientist.py", f"--resume={outcome.folder}"]
+    assert subprocess.run(resume, cwd=project, capture_output=True, check=False).returncode == 0
+    assert outcome.report["trained"] == wanted | {"removed": [], "freed_bytes": 0}
+    assert (outcome.folder / "run_1" / "sae" / "seed_0" / "weights").is_file()

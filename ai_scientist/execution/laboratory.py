@@ -7,15 +7,15 @@ Every execution is one effect of the journal, so that a finished one is never ma
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ai_scientist.errors import BudgetSpent, ResultError
+from ai_scientist.execution.baselines import Baselines, baseline_key, measuring_key
 from ai_scientist.execution.observation import (
     FAILURES,
     Observation,
@@ -24,8 +24,7 @@ from ai_scientist.execution.observation import (
     tail_of_logs,
 )
 from ai_scientist.inputs.foreign import place_data
-from ai_scientist.machine.hardware import hardware_class
-from ai_scientist.machine.shared_cache import Use, use
+from ai_scientist.machine.shared_cache import Use
 from ai_scientist.protocols import Executor, Journal
 from ai_scientist.records import (
     AttemptKind,
@@ -46,6 +45,7 @@ from ai_scientist.run_folder.workspace import RunFolder
 from ai_scientist.sandbox.leftovers import collect
 
 SMOKE_TIMEOUT_S = 60.0
+EXPERIMENT = "experiment.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +77,19 @@ class Bench:
     beside: Path | None = None
     """Data that a foreign template reads as ../../data (run_0) or ../../../data (others)."""
 
+    @property
+    def data_name(self) -> str:
+        """Name of the profile's shared data, a hash of what makes them; "" where there are none."""
+        data = self.data.get(self.profile.name)
+        return data.name if data else ""
+
+    @property
+    def measuring_key(self) -> str:
+        """Hash what two executions must share for their numbers to be comparable."""
+        return measuring_key(
+            self.template, lock=self.lock_sha256, profile=self.profile.name, data=self.data_name
+        )
+
 
 class Laboratory:
     """Executes the code of commits and candidates for one run folder."""
@@ -97,7 +110,9 @@ class Laboratory:
         self._journal = journal
         self._executor = executor
         self._limits = limits
-        self._cache = cache
+        self._baselines = Baselines(
+            cache=cache, template=bench.template.folder, profile=bench.profile.name
+        )
         self._report = report
         self.gpu_hours = 0.0
         self._frozen: tuple[str, Mapping[str, str]] | None = None
@@ -111,10 +126,13 @@ class Laboratory:
         seed: int = 0,
         overrides: Mapping[str, Scalar] | None = None,
         cached: bool = False,
+        script: str = EXPERIMENT,
+        readable: Sequence[Path] = (),
     ) -> Observation:
         """Run the experiment of a commit at the idea's profile and return what was observed.
 
         `cached` (for baselines) takes an equal execution made on this kind of machine before.
+        `script` is run instead of the experiment, with folders of its own that it may read.
         Raises BudgetSpent when the GPU hours are used up.
         """
         cap = self._limits.max_gpu_hours
@@ -127,15 +145,18 @@ class Laboratory:
         def perform() -> Json:
             staging = self._stage(key, commit, {})
             profile = self.bench.profile
-            request = self._request(key, out_name, profile, seed=seed, overrides=overrides)
-            store = self._baseline_store(commit, seed) if cached else None
-            used = use(store) if store else None
-            if store and used and (store / "final_info.json").is_file():
-                self._report(f"{out_name}: measured before on this machine, taken from the cache")
-                return _take_from_cache(store, staging, out_name) | {"key": key}
+            request = self._request(
+                key, out_name, profile, seed=seed, overrides=overrides, script=script
+            )
+            request = replace(request, readable=(*request.readable, *readable))
+            known = self._baseline_key(commit, seed) if cached else ""
+            left = staging / "source" / out_name
+            if known and (taken := self._baselines.take(known, left)):
+                self._report(f"{out_name}: {taken[1]}, taken from there")
+                return taken[0] | {"key": key}
             observation = self._observe(request)
-            if store and observation["failure"] is None:
-                _put_into_cache(store, staging, out_name, observation)
+            if known and observation["failure"] is None:
+                self._baselines.put(known, left, observation)
             return observation
 
         observation = observation_from_json(self._journal.effect(key, perform))
@@ -216,9 +237,10 @@ class Laboratory:
         seed: int,
         overrides: Mapping[str, Scalar] | None = None,
         measure_coverage: bool = False,
+        script: str = EXPERIMENT,
     ) -> RunRequest:
         python = str(self.bench.python)
-        command: tuple[str, ...] = (python, "experiment.py", f"--out_dir={out_name}")
+        command: tuple[str, ...] = (python, script, f"--out_dir={out_name}")
         if measure_coverage:
             data = f"--data-file={out_name}/.coverage"
             command = (python, "-m", "coverage", "run", data, *command[1:])
@@ -277,22 +299,17 @@ class Laboratory:
             observation["problem"] = error.message
         return observation
 
-    def _baseline_store(self, commit: str, seed: int) -> Path:
-        """Folder of the baseline that equals this one in all that can move a number."""
+    def _baseline_key(self, commit: str, seed: int) -> str:
+        """Hash what makes two baselines equal in all that can move a number."""
         tree = self.folder.git("ls-tree", "-r", commit)
         names = set(self.bench.template.frozen)  # of foreign templates: data files as well
         lines = [(line, line.partition("\t")[2]) for line in tree.splitlines()]
-        code = [line for line, name in lines if name.endswith(".py") or name in names]
-        parts = (
-            *code,
-            self.bench.lock_sha256,
-            self.bench.profile.name,
-            str(self.bench.data.get(self.bench.profile.name, "")),
-            str(seed),
-            hardware_class(),
-        )
-        return (
-            self._cache / "baselines" / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+        return baseline_key(
+            [line for line, name in lines if name.endswith(".py") or name in names],
+            lock=self.bench.lock_sha256,
+            profile=self.bench.profile.name,
+            data=self.bench.data_name,
+            seed=seed,
         )
 
 
@@ -330,21 +347,3 @@ def run_environment(
     if overrides:
         environment["AI_SCIENTIST_OVERRIDES"] = json.dumps(dict(overrides))
     return environment
-
-
-def _take_from_cache(store: Path, staging: Path, out_name: str) -> Json:
-    destination = staging / "source" / out_name
-    shutil.rmtree(destination, ignore_errors=True)
-    shutil.copytree(store, destination)
-    stored: Json = json.loads((destination / "observation.json").read_text())
-    return stored | {"gpu_hours": 0.0}
-
-
-def _put_into_cache(store: Path, staging: Path, out_name: str, observation: Json) -> None:
-    aside = store.with_name(f".{store.name}.{id(observation)}")
-    shutil.copytree(staging / "source" / out_name, aside)
-    write_atomically(aside / "observation.json", json.dumps(observation))
-    try:
-        aside.rename(store)
-    except OSError:
-        shutil.rmtree(aside, ignore_errors=True)

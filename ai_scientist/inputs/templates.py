@@ -34,6 +34,7 @@ class _TemplateKeys(BaseModel):
     honours_seed: bool = False
     primary_metric: str | None = None
     prepare: str | None = None
+    references: str | None = None
 
 
 class _ProfileKeys(BaseModel):
@@ -107,7 +108,8 @@ def load_template(folder: Path) -> Template:
         return _foreign(folder, prompt)
     keys = _read(described, tomllib.loads, _TemplateFile)
     named = [*keys.template.editable, *keys.template.frozen]
-    named += [name for name in (keys.template.lock, keys.template.prepare) if name]
+    scripts = (keys.template.lock, keys.template.prepare, keys.template.references)
+    named += [name for name in scripts if name]
     _check_files(folder, named)
     return Template(
         name=folder.resolve().name,
@@ -131,6 +133,7 @@ def load_template(folder: Path) -> Template:
         honours_seed=keys.template.honours_seed,
         prepare=keys.template.prepare
         or ("prepare.py" if (folder / "prepare.py").is_file() else None),
+        references=keys.template.references,
         system=prompt.system,
         task=prompt.task_description,
     )
@@ -155,6 +158,7 @@ def _foreign(folder: Path, prompt: _PromptFile) -> Template:
         guards=(),
         honours_seed=False,
         prepare=None,
+        references=None,
         system=prompt.system,
         task=prompt.task_description,
         foreign=True,

@@ -112,10 +112,13 @@ def shown_metrics(run: Run, specs: Mapping[str, MetricSpec]) -> list[str]:
     return [*sorted(known, key=lambda path: order[path.split("/")[-1]]), *rest]
 
 
-def results_table(runs: Mapping[str, Run], template: Template) -> str:
+def results_table(
+    runs: Mapping[str, Run], template: Template, references: Mapping[str, Results] | None = None
+) -> str:
     """Return the results as prompts carry them: the baseline, the best and the last two runs.
 
-    A row per run and a column per described metric, so that its length does not grow with the runs.
+    A row per run and a column per described metric, so that its length does not grow with the runs;
+    below them the references.
     """
     baseline = next(iter(runs.values()))
     names = [spec.name for spec in template.metrics.values() if not spec.volatile]
@@ -128,10 +131,13 @@ def results_table(runs: Mapping[str, Run], template: Template) -> str:
     lines = [f"run | {' | '.join(path.split('/')[-1] for path in paths)} | what it was"]
     for name in [name for name in runs if name in shown]:
         run = runs[name]
-        cells = [_cell(run, path) for path in paths]
+        cells = [_cell(run.results, path) for path in paths]
         mark = " (best so far)" if name == best != "run_0" else ""
         lines.append(f"{name} | {' | '.join(cells)} | {run.title}{mark}")
     hidden = len(runs) - len(lines) + 1
+    for name, results in (references or {}).items():
+        cells = [_cell(results, path) for path in paths]
+        lines.append(f"({name}) | {' | '.join(cells)} | {about_reference(results)}")
     return "\n".join([*lines, f"({hidden} more valid runs are not shown)"] if hidden else lines)
 
 
@@ -150,9 +156,9 @@ def best_run(runs: Mapping[str, Run], template: Template) -> str:
     return max(runs, key=score)
 
 
-def _cell(run: Run, path: str) -> str:
-    value = run.results.metrics.get(path)
-    return "not run" if value is None else format_number(value, run.results.stderr.get(path))
+def _cell(results: Results, path: str) -> str:
+    value = results.metrics.get(path)
+    return "not run" if value is None else format_number(value, results.stderr.get(path))
 
 
 def _configuration_lines(against: str, moved: Mapping[str, tuple[Scalar, Scalar]]) -> Sequence[str]:
@@ -171,16 +177,32 @@ def _configuration_lines(against: str, moved: Mapping[str, tuple[Scalar, Scalar]
 
 def arm_lines(arms: Mapping[str, Results], specs: Mapping[str, MetricSpec]) -> list[str]:
     """Return one line per control arm with the metrics that the template describes."""
-    lines = []
-    for arm, results in arms.items():
-        described = [path for path in results.metrics if _is_compared(path, specs)]
-        values = [
-            f"{path.split('/')[-1]} = "
-            f"{format_with_error(results.metrics[path], results.stderr.get(path))}"
-            for path in (described or list(results.metrics))[:MAX_TABLE_METRICS]
-        ]
-        lines.append(f"Control arm {arm}: {'; '.join(values)}")
-    return lines
+    return [f"Control arm {arm}: {_described(results, specs)}" for arm, results in arms.items()]
+
+
+def reference_lines(
+    references: Mapping[str, Results], specs: Mapping[str, MetricSpec]
+) -> list[str]:
+    """Return one line per reference with the metrics that the template describes."""
+    return [
+        f"Reference {name} ({about_reference(results)}): {_described(results, specs)}"
+        for name, results in references.items()
+    ]
+
+
+def about_reference(results: Results) -> str:
+    """Say that a reference is no run, and what stands between it and a comparison."""
+    said = results.config.get("reference/config/sparsity")
+    return f"a reference, no run; {said}" if said else "a reference, no run"
+
+
+def _described(results: Results, specs: Mapping[str, MetricSpec]) -> str:
+    described = [path for path in results.metrics if _is_compared(path, specs)]
+    return "; ".join(
+        f"{path.split('/')[-1]} = "
+        f"{format_with_error(results.metrics[path], results.stderr.get(path))}"
+        for path in (described or list(results.metrics))[:MAX_TABLE_METRICS]
+    )
 
 
 def _is_compared(path: str, specs: Mapping[str, MetricSpec]) -> bool:

@@ -113,6 +113,8 @@ class Template:
     honours_seed: bool
     prepare: str | None
     """Script that builds what all runs share, or None."""
+    references: str | None
+    """Script that measures what ideas are seen beside, such as other families of models."""
     system: str
     """The template's own system prompt, from prompt.json."""
     task: str

@@ -94,6 +94,7 @@ class FolderWorkbench:
         self._approvals = approvals or Approvals(self.folder, journal, "none")
         self._report = report
         self.runs: dict[str, Run] = {}
+        self.references: Mapping[str, Results] = {}
         self._code: dict[str, Code] = {}
         self._lines_ran: dict[str, tuple[int, ...] | None] = {}
 
@@ -216,7 +217,7 @@ class FolderWorkbench:
 
     def table(self) -> str:
         """Return the table of results that prompts carry; it does not grow with the runs."""
-        return results_table(self.runs, self._laboratory.bench.template)
+        return results_table(self.runs, self._laboratory.bench.template, self.references)
 
     @property
     def evidence(self) -> Evidence:

@@ -34,6 +34,20 @@ def add_template_arguments(parser: argparse.ArgumentParser) -> None:
     baseline.add_argument("--profile", choices=PROFILES, help="default: small, else full")
     baseline.add_argument("--name", default="default", help="names the folder it is stored in")
     baseline.add_argument("--seeds", type=int, default=1, metavar="K", choices=range(1, 101))
+    baseline.add_argument(
+        "--family",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="measure this family of models as a reference instead; may be repeated",
+    )
+    baseline.add_argument(
+        "--sae",
+        action="append",
+        default=[],
+        metavar="FOLDER|RELEASE:REGEX",
+        help="measure SAEs that were trained elsewhere (SAELens, dictionary_learning) instead",
+    )
     for action in (check, baseline):
         action.add_argument("--python", type=Path, metavar="PATH", help="for one without a lock")
         action.add_argument("--allow-unsandboxed", action="store_true")
@@ -108,18 +122,25 @@ def _new(options: argparse.Namespace, places: Places) -> int:
 
 def _baseline(folder: Path, options: argparse.Namespace, places: Places) -> int:
     from ai_scientist.inputs.templates import load_template
-    from ai_scientist.template_tools.new import measure_template_baseline
+    from ai_scientist.template_tools.baseline import (
+        Measurement,
+        measure_references,
+        measure_untouched,
+    )
 
     known = load_template(folder).profiles
-    place = measure_template_baseline(
-        folder,
+    what = Measurement(
+        folder=folder,
         profile=options.profile or next((p for p in ("small", "full") if p in known), "smoke"),
-        name=options.name,
-        seeds=options.seeds,
         cache=places.cache,
         report=print,
         python=options.python,
         allow_unsandboxed=options.allow_unsandboxed,
     )
-    print(place)
+    if options.family or options.sae:
+        stored = measure_references(what, families=options.family, sources=options.sae)
+    else:
+        stored = [measure_untouched(what, name=options.name, seeds=options.seeds)]
+    for place in stored:
+        print(place)
     return DONE

@@ -31,6 +31,8 @@ class Scratch:
     laboratory: Laboratory
     draughtsman: Draughtsman
     code: Code
+    measured: Path
+    """The untouched code's executions, as the cache of baselines holds them."""
 
 
 @contextmanager
@@ -74,4 +76,5 @@ def scratch_laboratory(
                 laboratory=laboratory,
                 draughtsman=draughtsman,
                 code=Code(commit=commit, files={MAIN_FILE: folder.read(commit, MAIN_FILE)}),
+                measured=folder.path.parent / "baselines",
             )

@@ -88,6 +88,11 @@ class Data:
     """Identifies the evaluation documents and the model."""
 
     @property
+    def model_name(self) -> str:
+        """What kept SAEs call the model they belong to."""
+        return f"ai_scientist-sae-{self.folder.name}"
+
+    @property
     def hook(self) -> str:
         """The place of the activations, by transformer_lens's name."""
         return f"blocks.{self.layer}.hook_resid_post"

@@ -60,7 +60,8 @@ def fold_scale(sae: DictionaryT, mean: Tensor, scale: float, probe: Tensor) -> D
     """Return a copy that takes raw activations and whose decoder rows have unit norm.
 
     `probe` (N, d) are raw activations on which decode(encode(x)) must be what it was; the process
-    ends with a sentence when it is not. Latents are then in the units of the activations.
+    ends with a sentence when it is not. Latents are then in the units of the activations. What else
+    is in those units, such as thresholds, an SAE scales in a method `scale_latents(factor)`.
     """
     folded = copy.deepcopy(sae).requires_grad_(False).eval()
     norms = sae.W_dec.norm(dim=1).clamp_min(1e-8)
@@ -68,6 +69,8 @@ def fold_scale(sae: DictionaryT, mean: Tensor, scale: float, probe: Tensor) -> D
     folded.W_dec.copy_(sae.W_dec / norms[:, None])
     folded.W_enc.copy_(sae.W_enc * norms)
     folded.b_enc.copy_(sae.b_enc * norms * scale)
+    if hasattr(folded, "scale_latents"):
+        folded.scale_latents(norms * scale)
     before = sae.decode(sae.encode((probe - mean) / scale)) * scale + mean
     after = folded.decode(folded.encode(probe))
     size = (before - mean).square().mean().sqrt().clamp_min(1e-12)

@@ -20,7 +20,9 @@ from torch import Tensor
 from contract import Request, stop, summarize
 from data import BENIGN, HAZARD, Data, Documents
 from dictionary import Dictionary, Trained, hash_weights
+from keeping import keep_trained
 from language_model import token_losses
+from latent_report import report_latents
 from workers import granted_processes, in_processes
 
 LogitsFrom = Callable[[Tensor], Tensor]
@@ -42,12 +44,14 @@ class EvaluationConfig:
     """Nats added to both losses of a log-selectivity, below which a change says nothing."""
     coactive_tokens: int = 5
     """Two latents are co-active when they fire together on at least so many test tokens."""
+    latent_picture: bool = True
+    """Also draw latents.png; matplotlib takes a second to import."""
     sae_bench_core: bool = True
     """Also run sae_bench's core evaluation, and take the logits from transformer_lens."""
 
 
 CONFIGS = {
-    "smoke": EvaluationConfig(counts=(2, 5), sae_bench_core=False),
+    "smoke": EvaluationConfig(counts=(2, 5), latent_picture=False, sae_bench_core=False),
     "small": EvaluationConfig(),
 }
 CORE_NOT_RUN = "sae_bench's part needs transformer_lens, and the rehearsal runs on torch alone"
@@ -65,6 +69,7 @@ def evaluate(
         stop(f"profile {request.profile} has no evaluation in this form of the template")
     config = CONFIGS[request.profile]
     logits_from = data.tail(config.sae_bench_core)
+    keep_trained(request.out_dir, data, trained, architecture)
     print(f"measuring {len(trained)} SAEs", flush=True)
     screened = in_processes(
         lambda one: _screen(one.sae, data, logits_from, config), trained, granted_processes()
@@ -72,6 +77,7 @@ def evaluate(
     pairs = list(zip(trained, screened, strict=True))
     chosen = [(one, screen) for one, screen in pairs if one.k == request.config.k]
     saes = [one.sae for one, _ in chosen]
+    report_latents(request.out_dir, data, chosen[0][0], picture=config.latent_picture)
     measured = {
         "weights_sha256": hash_weights(saes),
         "d_sae": saes[0].W_dec.shape[0],
@@ -146,7 +152,7 @@ def measure_fidelity(
     """Return how well and how sparsely activations are rebuilt, and how the decoder lies."""
     x = documents.activations()
     latents = sae.encode(x)
-    active = latents > 0
+    active = latents != 0  # only a change of basis, such as PCA, has negative ones
     error = (x - sae.decode(latents)).square().sum()
     rates = active.float().mean(0)
     alive = rates > 0

@@ -1,13 +1,15 @@
 """Draw what the runs measured, from every run_<number>/ in this folder, in numeric order.
 
-Run as `python plot.py`; writes frontier.png, metrics.png and training.png. All seeds are points;
-bars are standard errors over seeds.
+Run as `python plot.py`; writes frontier.png, metrics.png, training.png and, where others ran,
+evaluations.png. All seeds are points; bars are standard errors over seeds. Control
+arms (run_N/arm_NAME) are hollow; references (references/NAME.json) are gray and were no runs.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,20 @@ labels = {
 METRICS = {
     "log_selectivity": "Log-selectivity (higher is better)",
     "fvu": "Variance unexplained (lower is better)",
+    "l0": "L0 (active latents per token)",
     "dead_share": "Dead latents (share)",
     "forget_loss_increase": "Forget loss increase (nats)",
     "retain_loss_increase": "Retain loss increase (nats)",
     "max_decoder_cosine": "Largest decoder cosine (mean)",
 }
+OTHER_K = ("_at_half_k", "", "_at_double_k")
+KNOWN = ("training results", "core evaluation", "unlearning evaluation", "frontier", "reference")
+PANELS = 12
+
+Metrics = dict[str, dict[str, Any]]
 
 
-def read_runs() -> dict[str, dict[str, Any]]:
+def read_runs() -> dict[str, Metrics]:
     """Return each run's metrics: name -> {mean, error, seeds}, run_2 before run_10."""
     files = [
         path for path in Path().glob("run_*/final_info.json") if path.parent.name[4:].isdigit()
@@ -40,10 +48,29 @@ def read_runs() -> dict[str, dict[str, Any]]:
     return {path.parent.name: read_metrics(path) for path in files}
 
 
-def read_metrics(path: Path) -> dict[str, Any]:
-    """Return the metrics of all sections of one final_info.json by their own names."""
+def read_arms(run: str) -> dict[str, Metrics]:
+    """Return the metrics of a run's control arms by their names."""
+    files = sorted(Path(run).glob("arm_*/final_info.json"))
+    return {path.parent.name.removeprefix("arm_"): read_metrics(path) for path in files}
+
+
+def read_references() -> dict[str, Metrics]:
+    """Return the metrics of what was measured beside the runs, by a name that says how sparse."""
+    references = {}
+    for path in sorted(Path("references").glob("*.json")):
+        config = json.loads(path.read_text()).get("reference", {}).get("config", {})
+        sparsity = config.get("sparsity", "")
+        name = path.stem if sparsity == "matched L0" else f"{path.stem}, {sparsity}"
+        references[f"Reference: {name}"] = read_metrics(path)
+    return references
+
+
+def read_metrics(path: Path, without: tuple[str, ...] = ("reference",)) -> Metrics:
+    """Return the metrics of the sections of one final_info.json by their own names."""
     metrics = {}
-    for section in json.loads(path.read_text()).values():
+    for title, section in json.loads(path.read_text()).items():
+        if title.startswith(without):
+            continue
         for name, mean in section.get("final_info", {}).items():
             metrics[name] = {
                 "mean": mean,
@@ -64,46 +91,75 @@ def color(number: int) -> str:
     return f"C{number % 10}"
 
 
-def draw_frontier(runs: dict[str, dict[str, Any]]) -> None:
-    """Draw fidelity against selectivity, and forgetting against what it costs; top left is good."""
-    figure, panels = plt.subplots(1, 2, figsize=(11, 5))
-    axes = {
-        panels[0]: ("fvu", "log_selectivity"),
-        panels[1]: ("retain_loss_increase", "forget_loss_increase"),
-    }
-    for panel, (across, up) in axes.items():
+def draw_points(panel: Any, metrics: Metrics, axes: tuple[str, str], **style: Any) -> None:
+    """Draw one arm: its seeds as points, its means at each k with errors, joined by a line."""
+    label, hollow = style.pop("label"), style.pop("hollow", False)
+    face = {"markerfacecolor": "none"} if hollow else {}
+    names = [(axes[0] + at, axes[1] + at) for at in OTHER_K]
+    known = [pair for pair in names if set(pair) <= set(metrics)]
+    for across, up in known:
+        panel.scatter(metrics[across]["seeds"], metrics[up]["seeds"], s=9, alpha=0.35, **style)
+    x, y = ([metrics[pair[axis]] for pair in known] for axis in (0, 1))
+    panel.errorbar(
+        [one["mean"] for one in x],
+        [one["mean"] for one in y],
+        xerr=[one["error"] for one in x],
+        yerr=[one["error"] for one in y],
+        linewidth=1,
+        capsize=2,
+        markersize=6,
+        label=label,
+        **(style | face),
+    )
+
+
+def draw_frontier(runs: dict[str, Metrics], references: dict[str, Metrics]) -> None:
+    """Draw sparsity against fidelity and selectivity, and forgetting against what it costs."""
+    figure, panels = plt.subplots(1, 3, figsize=(15, 5))
+    pairs = (("l0", "fvu"), ("l0", "log_selectivity"))
+    pairs += (("retain_loss_increase", "forget_loss_increase"),)
+    largest = max(
+        metrics["l0" + at]["mean"]
+        for metrics in runs.values()
+        for at in OTHER_K
+        if "l0" + at in metrics
+    )
+    for panel, axes in zip(panels, pairs, strict=True):
+        for marker, (name, metrics) in zip(cycle("*PXhd<>"), references.items(), strict=False):
+            draw_points(panel, metrics, axes, color="0.55", marker=marker, label=name)
         for number, (run, metrics) in enumerate(runs.items()):
-            x, y = metrics[across], metrics[up]
-            panel.scatter(x["seeds"], y["seeds"], s=14, alpha=0.4, color=color(number))
-            panel.errorbar(
-                x["mean"],
-                y["mean"],
-                xerr=x["error"],
-                yerr=y["error"],
-                fmt="os^Dv"[number // 10 % 5],
-                capsize=3,
-                color=color(number),
-                label=labels.get(run, run),
-            )
-        panel.set_xlabel(METRICS[across])
-        panel.set_ylabel(METRICS[up])
+            style = {"color": color(number), "marker": "os^Dv"[number // 10 % 5]}
+            label = labels.get(run, run)
+            draw_points(panel, metrics, axes, label=label, **style)
+            for arm, measured in read_arms(run).items():
+                about = f"{label}: control {arm}"
+                draw_points(
+                    panel, measured, axes, hollow=True, label=about, color=color(number), marker="s"
+                )
+        panel.set_xlabel(METRICS[axes[0]])
+        panel.set_ylabel(METRICS[axes[1]])
         panel.grid(alpha=0.3)
-    panels[1].axvline(0.05, color="gray", linewidth=1, linestyle=":")  # the budget on validation
+        if axes[0] == "l0":
+            panel.set_xlim(0, 1.3 * largest)  # a reference with far more is left outside
+    panels[2].axvline(0.05, color="gray", linewidth=1, linestyle=":")  # the budget on validation
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize="small")
-    rows = (len(runs) + 2) // 3
+    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize="small")
+    rows = (len(names) + 3) // 4
     figure.tight_layout(rect=(0, 0.04 + 0.045 * rows, 1, 1))
     figure.savefig("frontier.png", dpi=150)
     plt.close(figure)
 
 
-def draw_metrics(runs: dict[str, dict[str, Any]]) -> None:
+def draw_metrics(runs: dict[str, Metrics], titles: dict[str, str], file: str) -> None:
     """Draw each run's mean, standard error and seeds, one panel per metric."""
     names = [labels.get(run, run) for run in runs]
-    height = 2 * (1.2 + 0.35 * len(runs))
-    figure, panels = plt.subplots(2, 3, figsize=(12, height), sharey=True)
-    for panel, (metric, title) in zip(panels.flat, METRICS.items(), strict=True):
+    lines = (len(titles) + 3) // 4
+    height = lines * (1.2 + 0.35 * len(runs))
+    figure, panels = plt.subplots(lines, 4, figsize=(15, height), sharey=True, squeeze=False)
+    for panel, (metric, title) in zip(panels.flat, titles.items(), strict=False):
         for row, metrics in enumerate(runs.values()):
+            if metric not in metrics:
+                continue
             values = metrics[metric]
             seeds = values["seeds"]
             panel.scatter(seeds, [row] * len(seeds), s=14, alpha=0.4, color=color(row))
@@ -111,45 +167,61 @@ def draw_metrics(runs: dict[str, dict[str, Any]]) -> None:
                 values["mean"], row, xerr=values["error"], fmt="o", capsize=3, color=color(row)
             )
         first = next(iter(runs.values()))
-        panel.axvline(first[metric]["mean"], color="gray", linewidth=1, linestyle=":")
+        if metric in first:
+            panel.axvline(first[metric]["mean"], color="gray", linewidth=1, linestyle=":")
         panel.set_xlabel(title)
         panel.set_yticks(range(len(runs)), names)
         panel.grid(axis="x", alpha=0.3)
+    for panel in panels.flat[len(titles) :]:
+        panel.set_visible(False)
     panels[0, 0].set_ylim(len(runs) - 0.5, -0.5)  # the first run on top; the panels share the axis
     figure.tight_layout()
-    figure.savefig("metrics.png", dpi=150)
+    figure.savefig(file, dpi=150)
     plt.close(figure)
 
 
-def draw_training(runs: dict[str, dict[str, Any]]) -> None:
-    """Draw the reconstruction loss over the logged steps, averaged over seeds."""
-    figure, axes = plt.subplots(figsize=(7, 4.5))
-    for number, run in enumerate(runs):
-        lines = Path(run, "metrics.jsonl").read_text().splitlines()
-        steps = [json.loads(line) for line in lines]
-        k = read_config(run)["k"]
-        by_step: dict[int, list[float]] = defaultdict(list)
-        for step in sorted(steps, key=lambda step: step["step"]):
-            if "loss_reconstruction" in step and step.get("k", k) == k:
-                by_step[step["step"]].append(step["loss_reconstruction"])
-        losses = [sum(values) / len(values) for values in by_step.values()]
-        style = ["-", "--", "-.", ":"][number // 10 % 4]
-        label = labels.get(run, run)
-        axes.plot(list(by_step), losses, style, color=color(number), label=label, alpha=0.8)
-    axes.set_yscale("log")
-    axes.set_xlabel("Training step")
-    axes.set_ylabel("Reconstruction loss (share of the batch)")
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize="small")
+def draw_training(runs: dict[str, Metrics]) -> None:
+    """Draw unexplained variance and dead latents while training, averaged over seeds."""
+    figure, panels = plt.subplots(1, 2, figsize=(12, 4.5))
+    shown = {"fvu": "Held-out variance unexplained", "dead_share": "Dead latents (share)"}
+    for panel, (name, title) in zip(panels, shown.items(), strict=True):
+        for number, run in enumerate(runs):
+            lines = Path(run, "metrics.jsonl").read_text().splitlines()
+            steps = [json.loads(line) for line in lines]
+            k = read_config(run)["k"]
+            by_tokens: dict[int, list[float]] = defaultdict(list)
+            for step in sorted(steps, key=lambda step: step["step"]):
+                if name in step and step.get("k", k) == k:
+                    by_tokens[step["tokens"]].append(step[name])
+            means = [sum(values) / len(values) for values in by_tokens.values()]
+            style = ["-", "--", "-.", ":"][number // 10 % 4]
+            label = labels.get(run, run)
+            panel.plot(list(by_tokens), means, style, color=color(number), label=label, alpha=0.8)
+        panel.set_xlabel("Tokens trained on")
+        panel.set_ylabel(title)
+        panel.grid(alpha=0.3, which="both")
+    panels[0].set_yscale("log")
+    panels[0].legend(fontsize="small")
     figure.tight_layout()
     figure.savefig("training.png", dpi=150)
     plt.close(figure)
+
+
+def further_evaluations(runs: dict[str, Metrics]) -> dict[str, str]:
+    """Return the metrics of evaluations beyond the usual ones, with titles."""
+    found = {}
+    for run in runs:
+        for name in read_metrics(Path(run, "final_info.json"), without=KNOWN):
+            found[name] = name.replace("_", " ")
+    return dict(list(found.items())[:PANELS])
 
 
 if __name__ == "__main__":
     found = read_runs()
     if not found:
         raise SystemExit("error: no run_<number>/final_info.json here; run experiment.py first")
-    draw_frontier(found)
-    draw_metrics(found)
+    draw_frontier(found, read_references())
+    draw_metrics(found, METRICS, "metrics.png")
     draw_training(found)
+    if further := further_evaluations(found):
+        draw_metrics(found, further, "evaluations.png")

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-from contract import Progress, Request, log_step
+from contract import Request
 from data import Batch, Data
 from dictionary import Trained, check_axes, fold_scale
 from loss_terms import TermLog
+from training_log import TrainingLog
 from workers import granted_processes, in_processes
 
 NO_RESAMPLING_AFTER = 0.7
@@ -86,12 +87,18 @@ MakeLearner = Callable[[Any, int, int], Learner]
 """From configuration, width d and seed."""
 
 
-def train_all(request: Request[Any], data: Data, make_learner: MakeLearner) -> list[Trained]:
+def train_all(
+    request: Request[Any],
+    data: Data,
+    make_learner: MakeLearner,
+    configs: Sequence[Any] | None = None,
+) -> list[Trained]:
     """Train the SAEs of a run; return those at the configuration's k first, in seed order.
 
-    Seeds are spread over the processes that the run was granted.
+    Seeds are spread over the processes that the run was granted. `configs` replace those of the
+    frontier, `points`; the first of them is the one that all seeds are trained at.
     """
-    configs = points(request.config)
+    configs = configs or points(request.config)
     for config in configs:
         check_axes(
             n_latents=config.n_latents,
@@ -145,13 +152,9 @@ def train_together(
     ]
     first = configs[0]
     steps = first.training_tokens // first.batch_size
-    progress = Progress(steps, f"training seed {repeat}")
+    log = TrainingLog(request, repeat=repeat, steps=steps, batch_size=first.batch_size)
     for number, batch in enumerate(data.batches(first.batch_size, steps, seed)):
-        for session in sessions:
-            logged = session.step(number, batch)
-            if logged:
-                log_step(request, step=number, repeat=repeat, k=session.config.k, **logged)
-        progress.step(number + 1, tokens=(number + 1) * first.batch_size)
+        log.step(number, {one.config.k: one.step(number, batch) for one in sessions})
     return [session.finish(repeat) for session in sessions]
 
 
@@ -189,7 +192,9 @@ class Session:
                 self.resample(batch)
         self.seconds += time.perf_counter() - started
         if logged:
-            logged |= {"tokens": (number + 1) * config.batch_size, "fvu": self.fvu()}
+            active = (latents.detach() > 0).sum(1).float().mean()
+            dead_share = len(self.dead) / config.n_latents
+            logged |= {"fvu": self.fvu(), "l0": float(active), "dead_share": dead_share}
         return logged
 
     def rate(self, number: int) -> float:

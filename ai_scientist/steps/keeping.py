@@ -1,0 +1,65 @@
+"""Which trained models stay in a run folder when the experiments are over.
+
+Experiments that keep what they trained leave it in a folder `sae/` of what they write:
+
+    run_3/sae/  run_3/seed_1/sae/  run_3/arm_NAME/sae/  attempts/KEY/sae/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Literal
+
+from ai_scientist.protocols import Journal
+from ai_scientist.records import Json
+from ai_scientist.run_folder.workspace import RunFolder
+from ai_scientist.sandbox.leftovers import remove_tree
+
+TRAINED = "sae"
+DEPTH = 4
+"""Folders between the run folder's top and a `sae/`, at most."""
+
+Keep = Literal["best", "all", "none"]
+
+
+def keep_trained(folder: RunFolder, journal: Journal, keep: Keep, runs: Collection[str]) -> Json:
+    """Remove what is not kept: with `best` all but what `runs` trained, without their arms.
+
+    Returns {"kept": folders, "removed": folders, "freed_bytes"}. One effect: a folder that is
+    resumed later removes nothing again.
+    """
+
+    def perform() -> Json:
+        kept, removed, freed = [], [], 0
+        for place in sorted(trained_folders(folder.path)):
+            name = place.relative_to(folder.path).as_posix()
+            if is_kept(name, keep, runs):
+                kept.append(name)
+                continue
+            freed += sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+            remove_tree(place)
+            removed.append(name)
+        return {"keep": keep, "kept": kept, "removed": removed, "freed_bytes": freed}
+
+    return journal.effect("keep", perform)
+
+
+def trained_folders(top: Path) -> Iterator[Path]:
+    """Yield the folders of trained models below the runs and attempts of a run folder."""
+    todo = [(path, 1) for kind in ("run_*", "attempts") for path in top.glob(kind)]
+    while todo:
+        place, depth = todo.pop()
+        if place.is_symlink() or not place.is_dir():
+            continue
+        if place.name == TRAINED:
+            yield place
+        elif depth < DEPTH:
+            todo += [(path, depth + 1) for path in place.iterdir()]
+
+
+def is_kept(name: str, keep: Keep, runs: Collection[str]) -> bool:
+    """Tell whether `run_3/sae` or `run_3/seed_1/sae` stays."""
+    run, *between, _ = name.split("/")
+    own = not between or (len(between) == 1 and between[0].startswith("seed_"))
+    return keep == "all" or (keep == "best" and run in runs and own)

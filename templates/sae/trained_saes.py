@@ -1,0 +1,179 @@
+"""SAEs that were trained elsewhere, made ready to be measured here. Frozen: edits are undone.
+
+    FOLDER            cfg.json + sae_weights.safetensors   SAELens
+                      ae.pt + config.json                  dictionary_learning, such as trainer_0/
+                      or folders of these kinds in it
+    RELEASE:REGEX     SAELens's own lists: all SAEs of the releases whose ids match, from HF_HOME
+
+Decoder rows are put to unit length before anything is measured; reconstructions stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from contract import stop
+from data import Data
+from formats import SAELENS, encode_as_saelens, read_dictionary_learning
+
+SAELENS_FILES = ("cfg.json", "sae_weights.safetensors")
+DICTIONARY_LEARNING_FILES = ("config.json", "ae.pt")
+
+
+class Loaded(NamedTuple):
+    """A trained SAE, not yet looked at."""
+
+    sae: Any
+    architecture: str
+    k: int
+    """0 where the number of active latents is not set."""
+    hook: str
+    """Where it belongs, by transformer_lens's name; "" where its files do not say."""
+
+
+class Found(NamedTuple):
+    """One SAE of a source."""
+
+    name: str
+    load: Callable[[], Loaded]
+
+
+class UnitRows(nn.Module):
+    """An SAE with decoder rows of unit length and latents in the activations' units."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+        rows = inner.W_dec.detach().float()
+        self.norms = rows.norm(dim=1).clamp_min(1e-8)
+        gate = getattr(inner, "b_gate", None)
+        bias = inner.b_enc if gate is None else gate
+        self.W_dec = rows / self.norms[:, None]
+        self.W_enc = inner.W_enc.detach().float() * self.norms
+        self.b_enc = bias.detach().float() * self.norms
+        self.b_dec = inner.b_dec.detach().float()
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the latents (..., F) of activations (..., d)."""
+        latents: Tensor = self.inner.encode(x) * self.norms
+        return latents
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the reconstruction (..., d) of latents (..., F)."""
+        rebuilt: Tensor = self.inner.decode(latents / self.norms)
+        return rebuilt
+
+
+class Plain(nn.Module):
+    """An SAE over weights by SAELens's names."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], architecture: str, k: int) -> None:
+        super().__init__()
+        self._architecture, self._k = SAELENS[architecture], k
+        self._tensors = {name: value.detach().float() for name, value in tensors.items()}
+        for name, value in self._tensors.items():
+            self.register_buffer(name, value)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the latents (..., F)."""
+        return encode_as_saelens(self._tensors, self._architecture, self._k, x)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the reconstruction (..., d)."""
+        return latents @ self._tensors["W_dec"] + self._tensors["b_dec"]
+
+
+def find_trained(source: str) -> list[Found]:
+    """Return the SAEs of a folder, or of SAELens's lists; ends with a sentence without any."""
+    if Path(source).is_dir():
+        folders = [Path(source), *sorted(Path(source).iterdir(), key=_natural)]
+        found = [one for folder in folders if (one := _in_folder(folder))]
+        if not found:
+            stop(
+                f"{source} holds no trained SAE: neither {' and '.join(SAELENS_FILES)} (SAELens) "
+                f"nor {' and '.join(DICTIONARY_LEARNING_FILES)} (dictionary_learning), in it or "
+                "one level below"
+            )
+        return found
+    release, colon, pattern = source.partition(":")
+    if not colon:
+        stop(f"there is no folder {source}; one of SAELens's releases is given as RELEASE:REGEX")
+    return _in_release(release, pattern)
+
+
+def check_place(loaded: Loaded, data: Data, name: str) -> None:
+    """End with a sentence when an SAE belongs elsewhere than this profile measures."""
+    width = loaded.sae.W_dec.shape[1]
+    if width != data.d_model:
+        stop(f"{name} takes activations of width {width}; {data.hook} has {data.d_model} here")
+    if loaded.hook and loaded.hook != data.hook:
+        stop(f"{name} was trained at {loaded.hook}; this profile measures {data.hook}")
+
+
+def _in_folder(folder: Path) -> Found | None:
+    name = folder.resolve().name
+    if all((folder / file).is_file() for file in SAELENS_FILES):
+        return Found(name, lambda: _load_saelens(folder))
+    if all((folder / file).is_file() for file in DICTIONARY_LEARNING_FILES):
+        return Found(name, lambda: _load_dictionary_learning(folder))
+    return None
+
+
+def _load_saelens(folder: Path) -> Loaded:
+    from sae_lens import SAE
+
+    return _described(SAE.load_from_disk(folder, dtype="float32"))
+
+
+def _described(sae: Any) -> Loaded:
+    hook = str(sae.cfg.metadata.hook_name or "")
+    k = int(getattr(sae.cfg, "k", 0) or 0)
+    return Loaded(UnitRows(sae), sae.cfg.architecture(), k, hook)
+
+
+def _load_dictionary_learning(folder: Path) -> Loaded:
+    weights_file, config_file = folder / "ae.pt", folder / "config.json"
+    tensors = torch.load(weights_file, map_location="cpu", weights_only=True)
+    config = json.loads(config_file.read_text())
+    architecture, weights, k = read_dictionary_learning(tensors, config, str(folder))
+    layer = config.get("trainer", config).get("layer")
+    hook = "" if layer is None else f"blocks.{layer}.hook_resid_post"
+    return Loaded(UnitRows(Plain(weights, architecture, k)), architecture, k, hook)
+
+
+def _in_release(release: str, pattern: str) -> list[Found]:
+    from sae_bench.sae_bench_utils.sae_selection_utils import get_saes_from_regex
+
+    try:
+        pairs = get_saes_from_regex(release, pattern)
+    except re.error as error:
+        stop(f"{release}:{pattern} is no regular expression: {error}")
+    if not pairs:
+        stop(f"SAELens lists no SAE whose release matches {release} and whose id matches {pattern}")
+    return [
+        Found(f"{name}_{sae_id}", lambda name=name, sae_id=sae_id: _download(name, sae_id))
+        for name, sae_id in pairs
+    ]
+
+
+def _download(release: str, sae_id: str) -> Loaded:
+    from sae_lens import SAE
+
+    try:
+        return _described(SAE.from_pretrained(release, sae_id, device="cpu", dtype="float32"))
+    except (OSError, ValueError) as error:
+        said = str(error).strip().splitlines()[0]
+        stop(f"{release}/{sae_id} is not in HF_HOME, and runs have no network: {said}")
+
+
+def _natural(path: Path) -> list[tuple[int, int | str]]:
+    """Order trainer_2 before trainer_10."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
