@@ -1,11 +1,10 @@
-"""From section texts to a PDF: compile, repair what stops it, and judge what came out."""
+"""The two ends of typesetting: references settled before it, the PDF judged after it."""
 
 from __future__ import annotations
 
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ai_scientist.records import Finding
@@ -21,18 +20,15 @@ from ai_scientist.writeup.material import Material, figures_shown
 from ai_scientist.writeup.parts import (
     BY_NAME,
     Compilation,
-    Compiler,
     LatexMessage,
     PaperFolder,
     PaperOutcome,
-    Problem,
 )
 from ai_scientist.writeup.placing import drop_figures, placed_figures
-from ai_scientist.writeup.sections import Author, dropped_appendix
+from ai_scientist.writeup.sections import Author
 from ai_scientist.writeup.typeset import clip
 
 OVERFULL_PT = 20.0
-SECTION_FILE = re.compile(r"(?:^|/)sections/([a-z_]+)\.tex$")
 
 
 def settle_references(
@@ -57,69 +53,6 @@ def _find(author: Author, kind: str, detail: str, name: str) -> None:
     author.findings.append(Finding(kind=kind, detail=detail, where=where))
 
 
-@dataclass(kw_only=True)
-class Press:
-    """Places and compiles until there is a PDF or nothing is left to repair."""
-
-    author: Author
-    material: Material
-    compile: Compiler | None
-    """None: there is no TeX here, and the sources are packed."""
-    labels: Sequence[str]
-    tries: dict[str, int] = field(default_factory=dict)
-
-    def print(self, texts: Mapping[str, str]) -> PaperOutcome:
-        """Return what came of it: a new PDF in the place of the old one, or the reason."""
-        if self.compile is None:
-            self._place(texts)
-            return pack(self.author, self.material.paper)
-        made, texts = self._compile(self.compile, dict(texts))
-        return finish(self.author, self.material, made, texts)
-
-    def _compile(
-        self, compile: Compiler, texts: dict[str, str]
-    ) -> tuple[Compilation, dict[str, str]]:
-        made = Compilation(pdf=None, outcome="LaTeX was not tried.")
-        for number in range(1, self.author.effort.compiles + 1):
-            self._place(texts)
-            self.author.report(f"paper: compiling ({number})")
-            made = compile(self.material.paper.latex, key=f"paper/compile_{number}")
-            name = self._culprit(made)
-            if made.pdf is not None or name is None or name in self.author.dropped:
-                break
-            texts[name] = self._mend(name, texts[name], made)
-        return made, texts
-
-    def _place(self, texts: Mapping[str, str]) -> None:
-        self.material.place(texts, dropped_appendix(self.author))
-
-    def _culprit(self, made: Compilation) -> str | None:
-        """Return the section that stopped LaTeX, or None when it was something else."""
-        match = SECTION_FILE.search(made.error.file) if made.error else None
-        return match[1] if match and match[1] in BY_NAME else None
-
-    def _mend(self, name: str, text: str, made: Compilation) -> str:
-        error, part = made.error, BY_NAME[name]
-        assert error is not None
-        self.tries[name] = self.tries.get(name, 0) + 1
-        if self.tries[name] > self.author.effort.repairs:
-            return self.author.drop(part, text, f"LaTeX stops at it: {clip(error.text, 200)}")
-        problem = Problem(
-            kind="latex",
-            detail=f"LaTeX stops: {clip(error.text, 300)}",
-            excerpt=clip(self._line(name, error.line), 200),
-        )
-        asked = self.author.render("writeup/repair.j2", part=part, text=text, problems=[problem])
-        reply = self.author.ask("repair", f"paper/latex_{name}", asked)
-        mended = self.author.settle(part, f"paper/latex_{name}", reply, previous=text)
-        return drop_references(mended, self.labels)
-
-    def _line(self, name: str, line: int) -> str:
-        path = self.material.paper.latex / "sections" / f"{name}.tex"
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return lines[line - 1] if 0 < line <= len(lines) else ""
-
-
 def judge_pdf(made: Compilation) -> list[Finding]:
     """Return what a reader of the PDF must know of its form."""
     if made.pdf is None:  # the warnings of a first pass that was cut short say nothing
@@ -137,10 +70,13 @@ def judge_pdf(made: Compilation) -> list[Finding]:
     return list(dict.fromkeys(findings))
 
 
+def is_overfull(message: LatexMessage) -> bool:
+    """Return whether a box sticks out so far that a reader sees it."""
+    return message.kind == "overfull" and message.points > OVERFULL_PT
+
+
 def _matters(message: LatexMessage) -> bool:
-    if message.kind == "overfull":
-        return message.points > OVERFULL_PT
-    return message.kind not in {"error", "style"}
+    return is_overfull(message) if message.kind == "overfull" else message.kind != "error"
 
 
 def _of_message(message: LatexMessage) -> Finding:

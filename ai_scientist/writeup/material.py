@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -90,13 +90,19 @@ class Material:
             "appendix.tex": appendix.appendix(self.study),
         }
 
-    def place(self, texts: Mapping[str, str], dropped: str = "") -> None:
-        """Write all sources anew; `dropped` goes to the end of the appendix."""
+    def place(
+        self, texts: Mapping[str, str], *, dropped: str = "", loose: Collection[str] = ()
+    ) -> None:
+        """Write all sources anew; `dropped` goes to the end of the appendix.
+
+        `loose` names the sections that are set with wide spaces.
+        """
         files = {**self.fixed, **self._bound(texts)}
         body, record = self._figures_left(texts)
         files["figures.tex"] = body
         files["appendix.tex"] += record + dropped
-        write_sources(self.paper, sections=texts, generated=files, figures=self.figures)
+        sections = {name: _loosened(text, name in loose) for name, text in texts.items()}
+        write_sources(self.paper, sections=sections, generated=files, figures=self.figures)
 
     def _bound(self, texts: Mapping[str, str]) -> dict[str, str]:
         """Return the files that depend on the sections: numbers and bibliography."""
@@ -124,6 +130,10 @@ class Material:
             return "", ""
         heading = appendix.heading_of("Further figures", "app:figures")
         return "", f"{heading}{said}{by_code}"
+
+
+def _loosened(text: str, loose: bool) -> str:
+    return f"{{\\sloppy\\emergencystretch=8em\\relax\n{text}\\par}}\n" if loose else text
 
 
 def figures_shown(texts: Mapping[str, str]) -> set[str]:

@@ -15,9 +15,10 @@ from ai_scientist.protocols import Journal, Literature, Model, Render
 from ai_scientist.records import Study
 from ai_scientist.writeup.citations import gather_citations
 from ai_scientist.writeup.figures import Draw
-from ai_scientist.writeup.finish import Press, settle_references
+from ai_scientist.writeup.finish import settle_references
 from ai_scientist.writeup.material import Material
 from ai_scientist.writeup.parts import Compiler, Effort, Numbers, PaperFolder, PaperOutcome
+from ai_scientist.writeup.press import Press
 from ai_scientist.writeup.sections import Author
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from ai_scientist.writeup.bibliography import FILECONTENTS
 from ai_scientist.writeup.figures import safe_name
 from ai_scientist.writeup.parts import PARTS, Figure, PaperFolder
-from ai_scientist.writeup.typeset import escape
+from ai_scientist.writeup.typeset import LONG_NAME, escape
 
 STYLE = Path(__file__).parent / "style"
 KEPT_FROM_TEMPLATE = {".sty", ".cls", ".bst", ".clo", ".def", ".cfg"}
@@ -94,6 +94,30 @@ def expand_figures(text: str, figures: Mapping[str, Figure]) -> str:
     return out + text[position:]
 
 
+def fit(text: str) -> str:
+    r"""Return `text` so that its tables shrink to the width of a line and long names break."""
+    text = re.sub(r"\\texttt\{((?:[^{}\\]|\\[_&%#$])*)\}", _breakable, text)
+    if "adjustbox" in text:
+        return text
+    parts = re.split(r"(\\(?:begin|end)\{tabular\})", text)
+    depth = 0
+    for place, part in enumerate(parts):
+        if part == r"\begin{tabular}":
+            parts[place] = r"\begin{adjustbox}{max width=\linewidth}" * (depth == 0) + part
+            depth += 1
+        elif part == r"\end{tabular}":
+            depth -= 1
+            parts[place] = part + r"\end{adjustbox}" * (depth == 0)
+    return "".join(parts)
+
+
+def _breakable(match: re.Match[str]) -> str:
+    if len(match[1].replace("\\", "")) < LONG_NAME:
+        return match[0]
+    broken = re.sub(r"(\\_|[/.:,=-](?=\S))", r"\1\\allowbreak{}", match[1])
+    return rf"\texttt{{{broken}}}"
+
+
 def float_of(figure: Figure, caption: str) -> str:
     """Return the float that shows `figure`."""
     runs = ", ".join(escape(run) for run in figure.runs)
@@ -124,8 +148,9 @@ def write_sources(
         (latex / folder).mkdir(parents=True)
     by_name = {figure.name: figure for figure in figures}
     for name, text in sections.items():
-        placed = expand_figures(text, by_name)
-        (latex / "sections" / f"{name}.tex").write_text(placed.strip() + "\n", encoding="utf-8")
+        placed = fit(expand_figures(text, by_name))
+        ending = "\n" if name == "title" else "\n\n"  # its last paragraph ends in its own file
+        (latex / "sections" / f"{name}.tex").write_text(placed.strip() + ending, encoding="utf-8")
     for figure in figures:
         shutil.copy(figure.path, latex / "figures" / safe_name(figure))
     for file in ("style.tex", "needs.tex"):

@@ -185,8 +185,18 @@ def _patterns(count: int) -> Iterator[re.Pattern[str]]:
         yield re.compile(r"\s*\{[^{}]*\}")
 
 
+def typographic(text: str) -> str:
+    """Return `text` with the habits of a keyboard as a typesetter writes them."""
+    text = re.sub(r"(?<!\S)\$\$([^$]+)\$\$", r"\\[\1\\]", text)
+    text = re.sub(r'(?<![\\\w])"([^"\n]+)"(?!\w)', r"``\1''", text)
+    text = re.sub(r"(?<!\.)\.\.\.(?!\.)", r"\\ldots{}", text)
+    words = "Figure|Figures|Fig\\.|Table|Tables|Section|Sections|Equation|Eq\\.|Appendix"
+    text = re.sub(rf"\b({words})[ \n](?=\(?\\(?:eq)?ref\b)", r"\1~", text)
+    return re.sub(r"(?<=[\w}])[ ]+(?=\\footnote\b|[,;:.!?](?:\s|$))", "", text)
+
+
 def repair(reply: str, heading: str) -> str:
     """Return a model's reply as the text of one section, after every safe repair."""
     text = from_markdown(unwrap(reply), heading)
-    text = escape_specials(strip_comments(text))
+    text = typographic(escape_specials(strip_comments(text)))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
