@@ -13,6 +13,7 @@ import importlib
 import json
 import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,9 +37,12 @@ INSTALL = {
     "mlflow": "mlflow-skinny sqlalchemy alembic",
 }
 POLL_S = 2.0
-PATIENCE_S = 20.0
-"""Time a tracker gets to send what is left when everything else is done."""
+PATIENCE_S = 60.0
+"""Time a tracker gets to send what is left when everything else is done; a first MLflow database
+takes half of it on a busy disk, and one cut off half-made stays broken."""
 MAX_LINES = 100_000
+BATCH = 1000
+"""Most metrics that MLflow takes at once."""
 
 
 class TensorBoardTracker:
@@ -97,29 +101,41 @@ class WandbTracker:
 class MlflowTracker:
     """One MLflow run per run in the experiment named after the idea.
 
-    It goes where MLflow's own settings say, else into RUNS_DIR/.mlflow.
+    It goes where MLflow's own settings say, else into RUNS_DIR/.mlflow. Values are sent in batches:
+    a transaction for each would take minutes for a long curve.
     """
 
     def __init__(self, module: Any, folder: Path, idea: str) -> None:
         if not module.is_tracking_uri_set():
             module.set_tracking_uri(f"sqlite:///{folder.absolute()}/mlflow.db")
+        self._metric = module.entities.Metric
         self._client = module.MlflowClient()
         found = self._client.get_experiment_by_name(idea)
         self._experiment = found.experiment_id if found else self._client.create_experiment(idea)
         self._runs: dict[str, str] = {}
+        self._waiting: dict[str, list[Any]] = {}
 
     def log(self, run: str, step: int, metrics: Mapping[str, float]) -> None:
         """Add one step of one run."""
         if run not in self._runs:
             made = self._client.create_run(self._experiment, run_name=run)
             self._runs[run] = made.info.run_id
-        for name, value in metrics.items():
-            self._client.log_metric(self._runs[run], allowed_name(name), value, step=step)
+        now_ms = int(time.time() * 1000)
+        waiting = self._waiting.setdefault(self._runs[run], [])
+        waiting += [self._metric(allowed_name(k), v, now_ms, step) for k, v in metrics.items()]
+        if len(waiting) >= BATCH:
+            self._send(self._runs[run])
 
     def close(self) -> None:
-        """Mark the runs as finished."""
+        """Send what waits and mark the runs as finished."""
         for run_id in self._runs.values():
+            self._send(run_id)
             self._client.set_terminated(run_id)
+
+    def _send(self, run_id: str) -> None:
+        waiting = self._waiting.pop(run_id, [])
+        for start in range(0, len(waiting), BATCH):
+            self._client.log_batch(run_id, metrics=waiting[start : start + BATCH])
 
 
 def allowed_name(name: str) -> str:

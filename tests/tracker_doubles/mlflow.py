@@ -6,8 +6,19 @@ import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 _place: list[Path] = []
+
+
+class Metric(NamedTuple):
+    key: str
+    value: float
+    timestamp: int
+    step: int
+
+
+entities = SimpleNamespace(Metric=Metric)
 
 
 def is_tracking_uri_set() -> bool:
@@ -30,10 +41,12 @@ class MlflowClient:
     def create_run(self, experiment_id: str, run_name: str) -> SimpleNamespace:
         return SimpleNamespace(info=SimpleNamespace(run_id=f"{experiment_id}/{run_name}"))
 
-    def log_metric(self, run_id: str, key: str, value: float, step: int) -> None:
-        assert re.fullmatch(r"[\w\-. /]+", key), key
+    def log_batch(self, run_id: str, metrics: list[Metric]) -> None:
+        assert len(metrics) <= 1000
         with (_place[0] / f"{run_id}.jsonl").open("a") as file:
-            file.write(json.dumps([key, value, step]) + "\n")
+            for metric in metrics:
+                assert re.fullmatch(r"[\w\-. /]+", metric.key), metric.key
+                file.write(json.dumps(metric) + "\n")
 
     def set_terminated(self, run_id: str) -> None:
         (_place[0] / f"{run_id}.finished").touch()
