@@ -15,6 +15,8 @@ help:
 	@echo "make check       lint, format, types, shell syntax; changes nothing"
 	@echo "make fix         apply what lint and format can mend"
 	@echo "make bench       every measured promise, met or missed, into benchmarks/RESULTS.md"
+	@echo "make coverage    all tests, and which lines of the package none of them reaches"
+	@echo "make mutation    faults put into the code at random: how many do the tests notice?"
 	@echo "make setup       the agent's environment only (.venv)"
 
 .PHONY: demo
@@ -43,6 +45,16 @@ fix: setup
 .PHONY: bench
 bench: environments tex sandbox
 	$(PYTHON) -m benchmarks
+
+.PHONY: coverage mutation
+export COVERAGE_FILE := $(CURDIR)/build/coverage/data
+coverage: environments tex sandbox chromium slurm
+	@rm -rf build/coverage && mkdir -p build/coverage
+	$(PYTHON) -m coverage run -m pytest --numprocesses=2 --dist=worksteal
+	@$(PYTHON) -m coverage combine --quiet && $(PYTHON) -m coverage report --skip-covered
+
+mutation: environments
+	@scripts/mutation.sh
 
 # --- what is built, each by an idempotent script
 
