@@ -39,7 +39,7 @@ from ai_scientist.run_folder.workspace import RunFolder
 from ai_scientist.steps.approval import Approvals
 from ai_scientist.steps.confirmation import Confirmation
 from ai_scientist.steps.keeping import keep_trained
-from ai_scientist.steps.plots import Draughtsman, draw_plots
+from ai_scientist.steps.plots import Draughtsman, draw_plots, plot_findings
 from ai_scientist.steps.references import place_references
 from ai_scientist.steps.workbench import FolderWorkbench
 from ai_scientist.writeup.authorship import Author
@@ -215,13 +215,14 @@ def conclude(staff: Staff, experiments: Experiments, hypotheses: Sequence[Hypoth
         staff.report(f"hypothesis on {one.hypothesis.metric}: {one.verdict}: {one.reason}")
     outcome["hypotheses"] = [asdict(one) for one in judgements]
     outcome["plots"] = draw(staff, experiments)
-    findings = (*staff.workbench.notebook.findings, *run_findings(study))
+    drawing = plot_findings(outcome["plots"])
+    findings = (*staff.workbench.notebook.findings, *run_findings(study), *drawing)
     outcome["findings"] = [asdict(finding) for finding in findings]
     if rejection := staff.approvals.approve_writeup() if staff.settings.writeup else "":
         outcome["paper"] = {"pdf": None, "message": f"a person wants no paper: {rejection}"}
     elif staff.settings.writeup:
         study = replace(study, judgements=judgements, findings=findings)
-        outcome["paper"] = staff.author.write(study, outcome["plots"]["pictures"])
+        outcome["paper"] = staff.author.write(study, outcome["plots"])
     return outcome
 
 
@@ -347,7 +348,7 @@ def draw(staff: Staff, experiments: Experiments) -> Json:
             pictures=drawn["pictures"],
         )
         staff.workbench.notebook.add_prose("plot/notes_kept", "Plots", prose)
-    return {"pictures": drawn["pictures"], "failures": drawn["failures"]}
+    return {name: value for name, value in drawn.items() if name != "commit"}
 
 
 def describe_effort(staff: Staff, seconds: float) -> Json:

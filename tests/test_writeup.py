@@ -14,7 +14,7 @@ import pytest
 from ai_scientist.records import Judgement, Study
 from ai_scientist.testing import make_reply
 from ai_scientist.writeup.figures import ConfinedDraw, default_plots
-from ai_scientist.writeup.parts import Effort
+from ai_scientist.writeup.parts import Effort, Figure
 from tests.paper_desk import BIB, NOTES, SECTIONS, Desk, kinds, picture
 from tests.paper_study import SELECTIVITY, make_study
 
@@ -349,7 +349,7 @@ def test_the_books_on_figures(tmp_path: Path) -> None:
     """Shown figures become floats; others are listed, and runs that only a caption claims."""
     for name in ("shown_once.png", "left over.png"):
         (tmp_path / name).write_bytes(picture())
-    (tmp_path / "shown_once.json").write_text('{"runs": ["run_0", "run_1"]}')
+    known = {"shown_once.png": ("run_0", "run_1")}
     (tmp_path / "fake.png").write_text("<svg onload=…>")
     text = RESULTS + (
         "\n\\begin{figure}[h]\\centering\\includegraphics[width=3cm]{shown_once.png}"
@@ -360,7 +360,12 @@ def test_the_books_on_figures(tmp_path: Path) -> None:
     desk = Desk(
         tmp_path / "desk",
         script={("section", "paper/section_results"): [text]},
-        options={"figures": sorted(tmp_path.glob("*.png"))},
+        options={
+            "figures": [
+                Figure(path=path, runs=known.get(path.name, ()))
+                for path in sorted(tmp_path.glob("*.png"))
+            ]
+        },
     )
     outcome = desk.write()
     assert outcome.compiled

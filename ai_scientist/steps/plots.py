@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ai_scientist.execution.laboratory import Bench, run_environment
 from ai_scientist.execution.observation import describe_failure, tail_of_logs
 from ai_scientist.protocols import Coder, Executor, Journal, Render
-from ai_scientist.records import EditStatus, ExitCause, Json, Profile, RunLimits, RunRequest
+from ai_scientist.records import (
+    EditStatus,
+    ExitCause,
+    Finding,
+    Json,
+    Profile,
+    RunLimits,
+    RunRequest,
+)
 from ai_scientist.run_folder.journal import write_atomically
 from ai_scientist.run_folder.workspace import RunFolder
+from ai_scientist.steps.pictures import objections, read_notes
 
 PLOT_FILE = "plot.py"
+FALLBACK = "plot/fallback"
+WATCHER = Path(__file__).with_name("watched_plot.py")
+NOTES = "watched.json"
 PLOT_TIMEOUT_S = 600.0
 MAX_PICTURES = 40
 MAX_PICTURE_BYTES = 20_000_000
@@ -35,7 +49,8 @@ class Draughtsman:
     ) -> Json:
         """Run a script over a commit and commit the pictures it made.
 
-        Returns {"commit", "pictures": names, "problem": why there are none, for the coder}.
+        Returns {"commit", "pictures": names, "shown": what is known of each, "problem": why there
+        are none, for the coder}.
         """
         return self._journal.effect(key, lambda: self._draw(key, commit, files, script))
 
@@ -44,11 +59,12 @@ class Draughtsman:
         self._folder.export(commit, staging / "source")
         for name, content in files.items():
             write_atomically(staging / "source" / name, content)
+        write_atomically(staging / "source" / WATCHER.name, WATCHER.read_text(encoding="utf-8"))
         request = RunRequest(
             key=key,
             staging=staging,
             out_name=".",
-            command=(str(self._bench.python), script),
+            command=(str(self._bench.python), WATCHER.name, script),
             environment=run_environment(Profile(name="plot"), 0, None, {}),
             readable=self._bench.readable,
             limits=RunLimits(timeout_s=PLOT_TIMEOUT_S, disk_gb=1.0),
@@ -60,12 +76,14 @@ class Draughtsman:
         pictures = read_pictures(staging / "source")
         if not pictures:
             return {"pictures": [], "problem": f"{script} ran, and made no PNG picture"}
+        drawn_by = (staging / "source" / script).read_text(encoding="utf-8", errors="replace")
+        shown = read_notes(staging / "source" / NOTES, pictures, drawn_by)
         for name, picture in pictures.items():
             write_atomically(self._folder.path / name, picture)
         self._folder.write({name: text for name, text in files.items() if name == PLOT_FILE})
         commit = self._folder.commit(f"{key}: draw {len(pictures)} pictures", [*pictures, *files])
         self._folder.clear_staging(key).rmdir()
-        return {"commit": commit, "pictures": sorted(pictures), "problem": ""}
+        return {"commit": commit, "pictures": sorted(pictures), "shown": shown, "problem": ""}
 
 
 def draw_plots(
@@ -76,19 +94,24 @@ def draw_plots(
     system: str,
     commit: str,
     plot: str,
-    context: Mapping[str, object],
+    context: Mapping[str, Any],
     tries: int = 3,
 ) -> Json:
     """Let the coder adapt plot.py to the runs and draw; fall back on the script as it was.
 
-    Returns what `Draughtsman.draw` does, with "failures": the reasons of drawings that failed.
+    Pictures that leave out a run or cannot be read in print go back once and are then taken as they
+    are. Returns what `Draughtsman.draw` does, with "failures", the reasons of drawings that failed,
+    and "objections", what is wrong with the pictures.
     """
+    runs = [run.name for run in context["runs"]]
     failures: list[str] = []
+    found: list[Finding] = []
     files = {PLOT_FILE: plot}
+    drawn: Json | None = None
     for number in range(1, tries + 1):
         step = f"plot/edit_{number}"
-        problem = failures[-1] if failures else ""
-        instruction = render("plot/ask.j2", problem=problem, **context)
+        said = {"problem": (failures or [""])[-1], "remarks": [one.detail for one in found]}
+        instruction = render("plot/ask.j2", **said, **context)
         edit = coder.edit(
             step=step, purpose="plot", instruction=instruction, files=files, reminders=system
         )
@@ -97,12 +120,33 @@ def draw_plots(
         elif edit.status is EditStatus.NOT_APPLIED:
             failures.append(edit.problem)
             continue
-        drawn = draughtsman.draw(f"{step}/draw", commit, files)
-        if not drawn["problem"]:
-            return {**drawn, "failures": failures}
-        failures.append(drawn["problem"])
-    drawn = draughtsman.draw("plot/fallback", commit, {PLOT_FILE: plot})
-    return {**drawn, "failures": failures}
+        elif drawn is not None:
+            break
+        tried = draughtsman.draw(f"{step}/draw", commit, files)
+        if tried["problem"]:
+            failures.append(tried["problem"])
+            continue
+        again, drawn = drawn is not None, tried
+        found = objections(drawn["shown"], runs)
+        if again or not found:
+            break
+    books: Json = {"failures": failures, "fallback": drawn is None}
+    if drawn is None:
+        drawn = draughtsman.draw(FALLBACK, commit, {PLOT_FILE: plot})
+        found = objections(drawn.get("shown", {}), runs)
+    return {**drawn, **books, "objections": [asdict(one) for one in found]}
+
+
+def plot_findings(drawn: Json) -> list[Finding]:
+    """Return what a reader must know of how the pictures came about."""
+    found = [Finding(**one) for one in drawn["objections"]]
+    if drawn["problem"]:
+        detail = f"it made no picture; only the figures drawn by code are there: {drawn['problem']}"
+        found.append(Finding(kind="missing_figure", detail=detail, where=PLOT_FILE))
+    elif drawn["fallback"]:
+        detail = "the coder's versions made no picture; the template's own version drew these"
+        found.append(Finding(kind="missing_figure", detail=detail, where=PLOT_FILE))
+    return found
 
 
 def read_pictures(folder: Path) -> dict[str, bytes]:

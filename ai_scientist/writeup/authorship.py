@@ -8,7 +8,7 @@ The whole is one effect, with each model call inside it an effect of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from ai_scientist.claims import Evidence
@@ -20,7 +20,7 @@ from ai_scientist.writeup.figures import ConfinedDraw
 from ai_scientist.writeup.latex import LatexCompiler, missing_tools
 from ai_scientist.writeup.numbers import BoundNumbers
 from ai_scientist.writeup.paper import write_paper
-from ai_scientist.writeup.parts import Effort, PaperFolder, PaperOutcome
+from ai_scientist.writeup.parts import Effort, Figure, PaperFolder, PaperOutcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,11 @@ class Author:
     effort: Effort
     report: Callable[[str], None]
 
-    def write(self, study: Study, pictures: Sequence[str]) -> Json:
+    def write(self, study: Study, plots: Json) -> Json:
         """Write, compile and commit the paper; return what report.json says of it."""
-        return self.journal.effect("paper", lambda: self._write(study, pictures))
+        return self.journal.effect("paper", lambda: self._write(study, plots))
 
-    def _write(self, study: Study, pictures: Sequence[str]) -> Json:
+    def _write(self, study: Study, plots: Json) -> Json:
         outcome = write_paper(
             study,
             paper=self._places(study),
@@ -52,7 +52,7 @@ class Author:
             journal=self.journal,
             compile=self._compiler(),
             literature=self.literature,
-            figures=[self.folder.path / name for name in pictures],
+            figures=self._pictures(plots),
             draw=self._draw(),
             report=self.report,
             effort=self.effort,
@@ -71,6 +71,14 @@ class Author:
         if missing_tools():
             return None
         return LatexCompiler(executor=self.executor, staging=self.folder.path / ".staging")
+
+    def _pictures(self, plots: Json) -> list[Figure]:
+        """Return the coder's pictures with the runs that they are known to show."""
+        known = {name: facts["runs"] for name, facts in plots.get("shown", {}).items()}
+        return [
+            Figure(path=self.folder.path / name, runs=tuple(known.get(name, ())))
+            for name in plots["pictures"]
+        ]
 
     def _draw(self) -> ConfinedDraw:
         return ConfinedDraw(

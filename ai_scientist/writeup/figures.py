@@ -211,24 +211,16 @@ def is_picture(path: Path) -> bool:
     )
 
 
-def collect_figures(paths: Sequence[Path]) -> tuple[list[Figure], list[Finding]]:
-    """Return the usable pictures with the runs their sidecar names, and findings on the others."""
+def collect_figures(given: Sequence[Figure]) -> tuple[list[Figure], list[Finding]]:
+    """Return the usable pictures, and findings on the others."""
     figures, findings = [], []
-    for path in paths:
-        if is_picture(path):
-            figures.append(Figure(path=path, runs=_sidecar_runs(path)))
+    for figure in given:
+        if is_picture(figure.path):
+            figures.append(figure)
         else:
-            detail = f"`{path.name}` is not a picture that can be shown"
-            findings.append(Finding(kind="missing_figure", detail=detail, where=path.name))
+            detail = f"`{figure.name}` is not a picture that can be shown"
+            findings.append(Finding(kind="missing_figure", detail=detail, where=figure.name))
     return figures, findings
-
-
-def _sidecar_runs(picture: Path) -> tuple[str, ...]:
-    try:
-        facts = json.loads(picture.with_suffix(".json").read_text(encoding="utf-8"))
-        return tuple(str(run) for run in facts["runs"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
 
 
 def safe_name(figure: Figure) -> str:

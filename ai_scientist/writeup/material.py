@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 from ai_scientist.protocols import Render
 from ai_scientist.records import Finding, Study
@@ -16,7 +15,7 @@ from ai_scientist.writeup.figures import Draw, collect_figures, draw_default_fig
 from ai_scientist.writeup.lint import CITATION, LABEL, Known, figures_in
 from ai_scientist.writeup.parts import PARTS, Figure, Numbers, PaperFolder
 from ai_scientist.writeup.placing import float_of, write_sources
-from ai_scientist.writeup.typeset import breakable
+from ai_scientist.writeup.typeset import breakable, code
 
 LABELED = tuple(part.name for part in PARTS if part.name not in {"title", "abstract"})
 
@@ -33,9 +32,10 @@ class Material:
     entries: dict[str, Entry] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
-    def collect(self, figures: Sequence[Path], draw: Draw | None) -> None:
+    def collect(self, figures: Sequence[Figure], draw: Draw | None) -> None:
         """Take in the given pictures, the default figures and the bibliographies on disk."""
-        self.figures, self.findings = collect_figures(figures)
+        usable, self.findings = collect_figures(figures)
+        self.figures = [replace(one, note=self._runs_left_out(one)) for one in usable]
         if draw is not None:
             drawn, missing = draw_default_figures(self.study, draw)
             self.figures += drawn
@@ -48,6 +48,10 @@ class Material:
             Finding(kind="unknown_citation", detail=f"an unreadable entry: {what}")
             for what in broken
         ]
+
+    def _runs_left_out(self, figure: Figure) -> str:
+        left_out = [run for run in self.study.runs if run not in figure.runs]
+        return f" Not shown: {', '.join(map(code, left_out))}." if figure.runs and left_out else ""
 
     def describe(self, render: Render) -> str:
         """Return the system message of every call: the rules, and all that may be spoken of."""

@@ -9,7 +9,6 @@ time, so that the same replies give the same paper.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from ai_scientist.protocols import Journal, Literature, Model, Render
 from ai_scientist.records import Study
@@ -17,7 +16,7 @@ from ai_scientist.writeup.citations import gather_citations
 from ai_scientist.writeup.figures import Draw
 from ai_scientist.writeup.finish import settle_references
 from ai_scientist.writeup.material import Material
-from ai_scientist.writeup.parts import Compiler, Effort, Numbers, PaperFolder, PaperOutcome
+from ai_scientist.writeup.parts import Compiler, Effort, Figure, Numbers, PaperFolder, PaperOutcome
 from ai_scientist.writeup.press import Press
 from ai_scientist.writeup.sections import Author
 
@@ -33,7 +32,7 @@ def write_paper(
     journal: Journal,
     compile: Compiler | None,
     literature: Literature | None,
-    figures: Sequence[Path],
+    figures: Sequence[Figure],
     draw: Draw | None,
     report: Callable[[str], None],
     effort: Effort | None = None,

@@ -88,6 +88,8 @@ class Figure:
     runs: tuple[str, ...] = ()
     """The runs it shows, where its writer said so."""
     by_code: bool = False
+    note: str = ""
+    """LaTeX that code adds to the caption."""
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ai_scientist.writeup.bibliography import FILECONTENTS
 from ai_scientist.writeup.figures import safe_name
 from ai_scientist.writeup.parts import PARTS, Figure, PaperFolder
-from ai_scientist.writeup.typeset import LONG_NAME, escape
+from ai_scientist.writeup.typeset import LONG_NAME
 
 STYLE = Path(__file__).parent / "style"
 KEPT_FROM_TEMPLATE = {".sty", ".cls", ".bst", ".clo", ".def", ".cfg"}
@@ -120,13 +120,11 @@ def _breakable(match: re.Match[str]) -> str:
 
 def float_of(figure: Figure, caption: str) -> str:
     """Return the float that shows `figure`."""
-    runs = ", ".join(escape(run) for run in figure.runs)
-    by = f" Runs shown: {runs}." if runs and not figure.by_code else ""
     return rf"""
 \begin{{figure}}[!htb]
 \centering
-\includegraphics[width=\linewidth,height=0.4\textheight,keepaspectratio]{{figures/{safe_name(figure)}}}
-\caption{{{caption}{by}}}\label{{{figure.label}}}
+\includegraphics[width=\linewidth,height=0.5\textheight,keepaspectratio]{{figures/{safe_name(figure)}}}
+\caption{{{caption}{figure.note}}}\label{{{figure.label}}}
 \end{{figure}}
 """
 

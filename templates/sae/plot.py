@@ -8,6 +8,7 @@ arms (run_N/arm_NAME) are hollow; references (references/NAME.json) are gray and
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import defaultdict
 from itertools import cycle
 from pathlib import Path
@@ -17,6 +18,9 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+
+WIDTH_IN = 9.0  # a paper prints it at two thirds, where 8 points are still read easily
+plt.rcParams.update({"font.size": 9, "axes.labelsize": 8.5, "legend.fontsize": 8})
 
 # What each run is, in a few words. A run without a label appears under its folder's name.
 labels = {
@@ -115,7 +119,7 @@ def draw_points(panel: Any, metrics: Metrics, axes: tuple[str, str], **style: An
 
 def draw_frontier(runs: dict[str, Metrics], references: dict[str, Metrics]) -> None:
     """Draw sparsity against fidelity and selectivity, and forgetting against what it costs."""
-    figure, panels = plt.subplots(1, 3, figsize=(15, 5))
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH_IN, 4.2))
     pairs = (("l0", "fvu"), ("l0", "log_selectivity"))
     pairs += (("retain_loss_increase", "forget_loss_increase"),)
     largest = max(
@@ -143,10 +147,10 @@ def draw_frontier(runs: dict[str, Metrics], references: dict[str, Metrics]) -> N
             panel.set_xlim(0, 1.3 * largest)  # a reference with far more is left outside
     panels[2].axvline(0.05, color="gray", linewidth=1, linestyle=":")  # the budget on validation
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize="small")
-    rows = (len(names) + 3) // 4
-    figure.tight_layout(rect=(0, 0.04 + 0.045 * rows, 1, 1))
-    figure.savefig("frontier.png", dpi=150)
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    rows = (len(names) + 2) // 3
+    figure.tight_layout(rect=(0, 0.02 + 0.045 * rows, 1, 1))
+    figure.savefig("frontier.png", dpi=200)
     plt.close(figure)
 
 
@@ -154,35 +158,35 @@ def draw_metrics(runs: dict[str, Metrics], titles: dict[str, str], file: str) ->
     """Draw each run's mean, standard error and seeds, one panel per metric."""
     names = [labels.get(run, run) for run in runs]
     lines = (len(titles) + 3) // 4
-    height = lines * (1.2 + 0.35 * len(runs))
-    figure, panels = plt.subplots(lines, 4, figsize=(15, height), sharey=True, squeeze=False)
+    size = (WIDTH_IN, lines * (0.9 + 0.24 * len(runs)))
+    figure, panels = plt.subplots(lines, 4, figsize=size, sharey=True, squeeze=False)
     for panel, (metric, title) in zip(panels.flat, titles.items(), strict=False):
         for row, metrics in enumerate(runs.values()):
             if metric not in metrics:
                 continue
             values = metrics[metric]
             seeds = values["seeds"]
-            panel.scatter(seeds, [row] * len(seeds), s=14, alpha=0.4, color=color(row))
-            panel.errorbar(
-                values["mean"], row, xerr=values["error"], fmt="o", capsize=3, color=color(row)
-            )
+            panel.scatter(seeds, [row] * len(seeds), s=9, alpha=0.4, color=color(row))
+            style = {"fmt": "o", "markersize": 4, "capsize": 2, "color": color(row)}
+            panel.errorbar(values["mean"], row, xerr=values["error"], **style)
         first = next(iter(runs.values()))
         if metric in first:
             panel.axvline(first[metric]["mean"], color="gray", linewidth=1, linestyle=":")
-        panel.set_xlabel(title)
+        panel.set_xlabel(textwrap.fill(title, 22))
+        panel.locator_params(axis="x", nbins=4)
         panel.set_yticks(range(len(runs)), names)
         panel.grid(axis="x", alpha=0.3)
     for panel in panels.flat[len(titles) :]:
         panel.set_visible(False)
     panels[0, 0].set_ylim(len(runs) - 0.5, -0.5)  # the first run on top; the panels share the axis
     figure.tight_layout()
-    figure.savefig(file, dpi=150)
+    figure.savefig(file, dpi=200)
     plt.close(figure)
 
 
 def draw_training(runs: dict[str, Metrics]) -> None:
     """Draw unexplained variance and dead latents while training, averaged over seeds."""
-    figure, panels = plt.subplots(1, 2, figsize=(12, 4.5))
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH_IN, 3.6))
     shown = {"fvu": "Held-out variance unexplained", "dead_share": "Dead latents (share)"}
     for panel, (name, title) in zip(panels, shown.items(), strict=True):
         for number, run in enumerate(runs):
@@ -201,9 +205,9 @@ def draw_training(runs: dict[str, Metrics]) -> None:
         panel.set_ylabel(title)
         panel.grid(alpha=0.3, which="both")
     panels[0].set_yscale("log")
-    panels[0].legend(fontsize="small")
+    panels[0].legend()
     figure.tight_layout()
-    figure.savefig("training.png", dpi=150)
+    figure.savefig("training.png", dpi=200)
     plt.close(figure)
 
 
