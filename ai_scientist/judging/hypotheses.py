@@ -22,7 +22,6 @@ from ai_scientist.records import (
     Control,
     Guard,
     Hypothesis,
-    Json,
     Judgement,
     MetricSpec,
     Results,
@@ -108,11 +107,6 @@ def digest(hypotheses: Iterable[Hypothesis]) -> str:
     content = [dataclasses.asdict(hypothesis) for hypothesis in hypotheses]
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def hypothesis_to_json(hypothesis: Hypothesis) -> Json:
-    """Return the stored form of a hypothesis."""
-    return dataclasses.asdict(hypothesis)
 
 
 def judge(study: Study) -> tuple[Judgement, ...]:

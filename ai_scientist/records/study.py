@@ -127,7 +127,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something a reader must know; `kind` is one of DESIGN's list."""
+    """Something a reader must know; `kind` is one of those in docs/numbers.md."""
 
     kind: str
     detail: str

@@ -106,19 +106,6 @@ def bars(values: Sequence[tuple[str, float]], *, title: str, x: str = "", y: str
     return frame(title, Markup("").join(body), Markup(""))
 
 
-def spark(values: Sequence[float]) -> Markup:
-    """Return a word-sized line."""
-    good = [value for value in values if drawable(value)][-60:]
-    if len(good) < 2:
-        return Markup("")
-    across, up = Scale(0, len(good) - 1, 2, 78), Scale(*padded(good), 18, 2)
-    path = " ".join(f"{across(place):.1f},{up(value):.1f}" for place, value in enumerate(good))
-    return Markup(
-        '<svg class="spark" viewBox="0 0 80 20" role="img" aria-hidden="true">'
-        '<polyline class="l0" points="{}"/></svg>'
-    ).format(path)
-
-
 # --- parts ---------------------------------------------------------------------------------------
 
 

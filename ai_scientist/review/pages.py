@@ -26,7 +26,7 @@ from ai_scientist.review.measures import (
     primary_path,
 )
 from ai_scientist.review.science import curves, frontier, metric_by_run, read_latents
-from ai_scientist.review.story import Story, read_inside
+from ai_scientist.review.story import Story
 from ai_scientist.review.summaries import Summary
 from ai_scientist.review.unlearning import unlearning
 
@@ -363,8 +363,3 @@ def pick_run(story: Story, wanted: str = "") -> str:
     if not runs:
         raise InputError(f"{story.folder.name} has no valid run", hint="choose another idea")
     return wanted or (best if best in runs else runs[-1])
-
-
-def attempt_code(story: Story, step: str) -> str:
-    """Return the stored diff of an attempt, when it is a file of its own."""
-    return read_inside(story.folder, f"attempts/{step.replace('/', '.')}.diff")

@@ -55,10 +55,6 @@ class FolderJournal:
         """Append a line that is no effect; it is for readers and never answers anything."""
         self._append({"note": kind, **facts})
 
-    def has(self, key: str) -> bool:
-        """Tell whether `key` is finished."""
-        return key in self._results
-
     def entries(self) -> Iterator[tuple[str, Json]]:
         """Yield (key, result) of every finished effect, in the order they were finished."""
         yield from list(self._results.items())
