@@ -8,6 +8,7 @@ is resumed: what is done answers at once.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +18,7 @@ from ai_scientist.audit.runs import run_findings
 from ai_scientist.errors import BudgetSpent, ModelError, ReplyError, ScientistError, Waiting
 from ai_scientist.execution.laboratory import Laboratory
 from ai_scientist.inputs.settings import Places, Settings
+from ai_scientist.judging.deviations import deviations
 from ai_scientist.judging.hypotheses import digest, judge, parse_hypotheses
 from ai_scientist.loop import run_experiments
 from ai_scientist.model.client import ModelClient
@@ -24,6 +26,7 @@ from ai_scientist.notes.facts import best_run
 from ai_scientist.protocols import Coder, Model, Render
 from ai_scientist.records import (
     Attempt,
+    AttemptKind,
     Code,
     Experiments,
     Hypothesis,
@@ -205,15 +208,17 @@ def conclude(staff: Staff, experiments: Experiments, hypotheses: Sequence[Hypoth
         reason = experiments.attempts[-1].reason if experiments.attempts else "nothing was tried"
         return outcome | {"reason": f"no valid run: {reason}", "pdf": None}
     best = finalist(staff, experiments)
-    runs = confirm(staff, experiments, best)
+    runs, failed = confirm(staff, experiments, best)
     outcome["trained"] = keep_trained(
         staff.folder, staff.journal, staff.settings.keep, {"run_0", best}
     )
     study = describe_study(staff, experiments, hypotheses)
+    study = replace(study, attempts=(*study.attempts, *failed))
     judgements = judge(replace(study, runs=runs))
     for one in judgements:
         staff.report(f"hypothesis on {one.hypothesis.metric}: {one.verdict}: {one.reason}")
     outcome["hypotheses"] = [asdict(one) for one in judgements]
+    outcome["deviations"] = list(deviations(study))
     outcome["plots"] = draw(staff, experiments)
     drawing = plot_findings(outcome["plots"])
     findings = (*staff.workbench.notebook.findings, *run_findings(study), *drawing)
@@ -238,7 +243,10 @@ def ask(staff: Staff, purpose: str, step: str, prompt: str, **variables: Any) ->
 
 
 def fix_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothesis, ...]:
-    """Store the hypotheses, the idea's or else the model's, with their hash, before any edit."""
+    """Store the hypotheses, the idea's or else the model's, with their hash, before any edit.
+
+    Those that were stored are returned, whatever the idea's file says by now.
+    """
     hypotheses = staff.idea.hypotheses or propose_hypotheses(staff, plan, baseline)
 
     def perform() -> Json:
@@ -252,8 +260,8 @@ def fix_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothesis, 
         )
         return {"commit": commit, **content}
 
-    staff.journal.effect("hypotheses", perform)
-    return hypotheses
+    stored = staff.journal.effect("hypotheses", perform)
+    return tuple(Hypothesis(**one) for one in stored["hypotheses"])
 
 
 def propose_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothesis, ...]:
@@ -282,8 +290,13 @@ def finalist(staff: Staff, experiments: Experiments) -> str:
     return best_run(variants, staff.template)
 
 
-def confirm(staff: Staff, experiments: Experiments, name: str) -> Mapping[str, Run]:
-    """Run the best variant's control arms, and with --confirm-best all of it on fresh seeds."""
+def confirm(
+    staff: Staff, experiments: Experiments, name: str
+) -> tuple[Mapping[str, Run], Sequence[Attempt]]:
+    """Run the best variant's control arms, and with --confirm-best all of it on fresh seeds.
+
+    Returns the runs to be judged, and the executions that failed.
+    """
     runs = dict(experiments.runs)
     confirmation = Confirmation(staff.workbench, staff.laboratory, staff.journal)
     controls = staff.idea.controls
@@ -293,7 +306,7 @@ def confirm(staff: Staff, experiments: Experiments, name: str) -> Mapping[str, R
     if staff.settings.confirm_best:
         baseline = runs["run_0"]
         runs |= confirmation.confirm(runs[name], baseline, controls, staff.settings.confirm_best)
-    return runs
+    return runs, confirmation.attempts
 
 
 def describe_study(
@@ -356,10 +369,13 @@ def describe_effort(staff: Staff, seconds: float) -> Json:
     earlier = sum(session["seconds"] for session in staff.journal.notes("session"))
     staff.journal.note("session", {"seconds": round(seconds, 1)})
     runs: Sequence[Run] = list(staff.workbench.runs.values())
+    attempts = [json.loads(path.read_text()) for path in staff.folder.attempts.glob("*.json")]
     return {
         "valid_runs": max(0, len(runs) - 1),
+        "executions": sum(not key.startswith("run_0/") for key in staff.laboratory.executed),
+        "refused": sum(attempt["kind"] == AttemptKind.REFUSED for attempt in attempts),
         "gpu_hours": round(staff.laboratory.gpu_hours, 4),
         "seconds": round(earlier + seconds, 1),
-        "attempts": len(list(staff.folder.attempts.glob("*.json"))),
+        "attempts": len(attempts),
         **staff.spent(),
     }

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ai_scientist.errors import ReplyError
+from ai_scientist.judging.deviations import deviations
 from ai_scientist.judging.hypotheses import digest, judge, parse_hypotheses
 from ai_scientist.records import (
     Control,
@@ -87,6 +89,28 @@ def test_the_best_control_is_the_one_to_beat() -> None:
     assert "run_1/uniform" in reason
     weak = two(results(gain=BASE), results(gain=BETTER), arms={"uniform": results(gain=BASE)})
     assert verdict(weak, controls=control)[0] is Verdict.CONFIRMED
+
+
+def test_deviations_from_what_was_fixed_are_listed() -> None:
+    """Other hypotheses, other settings, missing controls, missing seeds: a sentence each."""
+    runs = two(results(gain=BASE), results(gain=BETTER), confounded=("a/config/width",))
+    idea = Idea(name="i", title="I", experiment="E", hypotheses=(UP,))
+    kept = Study(folder=Path(), idea=idea, runs=two(*[results(gain=BASE)] * 2), hypotheses=(UP,))
+    assert deviations(kept) == ()
+    strayed = Study(
+        folder=Path(),
+        idea=replace(idea, controls=(Control(name="uniform", overrides={"w": 1}),)),
+        runs=runs,
+        hypotheses=(replace(UP, min_effect=0.5),),
+        settings={"seeds_per_run": 3},
+    )
+    assert deviations(strayed) == (
+        "The idea states other hypotheses now than were fixed before the first edit; the fixed "
+        "ones are judged.",
+        "run_1 also changed width, which the idea does not mean to vary.",
+        "The control arm uniform was declared and has no result.",
+        "run_1 has 1 of 3 seeds.",
+    )
 
 
 def test_guards_are_part_of_the_prediction() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ai_scientist.claims import Evidence
+from ai_scientist.judging.deviations import deviations
 from ai_scientist.judging.statistics import Comparison
 from ai_scientist.records import Attempt, Run, Scalar, Study
 from ai_scientist.results.naming import metric_names
@@ -207,7 +208,14 @@ def _attempt_row(attempt: Attempt) -> list[str]:
 def _verdicts(study: Study) -> str:
     if not study.judgements:
         return "No hypothesis was fixed before the runs.\n"
-    return verdicts_table(study)
+    told = deviations(study)
+    if not told:
+        return verdicts_table(study) + "The experiments kept to what was fixed before them.\n"
+    items = "".join(f"\\item {said(one)}\n" for one in told)
+    return verdicts_table(study) + (
+        "Deviations from what was fixed before the first edit:\n"
+        f"\\begin{{itemize}}\n{items}\\end{{itemize}}\n"
+    )
 
 
 def _noise(study: Study) -> str:
