@@ -113,6 +113,25 @@ def test_odd_shapes_are_read(root: Path, digits_python: Path) -> None:
     assert "not a finite number" in notes
 
 
+@pytest.mark.slow
+def test_a_run_that_changed_nothing_names_the_lines_that_never_ran(root: Path) -> None:
+    """Without a rehearsal and without coverage, the run itself tells which changed lines ran."""
+    bare = root / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
+    change = edit("width = 3", "width = 3\nif width > 5:\n    width = 9")
+    options = (f"--python={bare}/bin/python", "--max-executions=1")
+    done, folder = launch(root, "odd_shapes", change, *options)
+    assert done.returncode == 1, done.stderr + done.stdout
+    (kept,) = (folder / "attempts").glob("*.json")
+    attempt = json.loads(kept.read_text())
+    assert attempt["kind"] == "no_result"
+    assert (
+        "identical to run_0's; changed lines: 7-8; of these, lines 8 never ran"
+        in (attempt["reason"])
+    )
+    assert not list(folder.rglob(".lines_ran"))
+
+
 def test_no_interpreter_is_chosen_silently(root: Path) -> None:
     """A template without a lock needs --python: exit 2, naming the option, before any run."""
     change = edit("width = 3", "width = 4")

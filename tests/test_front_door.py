@@ -164,6 +164,53 @@ def test_a_half_applied_edit_leaves_nothing(launch: Launch) -> None:
     assert "0.05" not in source
 
 
+WITHOUT_EFFECT = [
+    (change("    repeats: int = 5", "    repeats: int = 5  # five"), "only comments or layout"),
+    (
+        change(
+            "    rng = np.random.default_rng([request.seed, repeat])",
+            "    rng = np.random.default_rng([request.seed + 7, repeat])",
+        ),
+        "the only change is to seeds or shuffling",
+    ),
+    (
+        change("    repeats: int = 5", "    repeats: int = 5\n    smoothing: float = 0.1"),
+        "they ran, so what they compute is not used, or a later value overrides it",
+    ),
+    (
+        change(
+            '    return hidden, hidden @ parameters["w2"] + parameters["b2"]',
+            "    if hidden is None:\n        hidden = 2 * images\n"
+            '    return hidden, hidden @ parameters["w2"] + parameters["b2"]',
+        ),
+        " never ran",
+    ),
+    (
+        change("    epochs: int = 40", "    epochs: int = 50"),
+        "no value of the resolved configuration moved",
+    ),
+]
+
+
+@pytest.mark.slow
+def test_edits_without_effect_are_refused_before_any_run(launch: Launch) -> None:
+    """A comment, a seed, an unused variable, code that never runs, an overridden default."""
+    outcome = launch([edit for edit, _ in WITHOUT_EFFECT], "--max-failures=5")
+    assert outcome.code == 1
+    assert [attempt["kind"] for attempt in outcome.attempts()] == ["refused"] * 5, outcome.err
+    for attempt, (_, words) in zip(outcome.attempts(), WITHOUT_EFFECT, strict=True):
+        assert words in attempt["reason"]
+    assert [attempt["gate"] for attempt in outcome.attempts()] == [
+        "meaningful",
+        *["has an effect"] * 4,
+    ]
+    assert outcome.report["executions"] == 0
+    assert not list(outcome.folder.glob("run_1*"))
+    prompts = (outcome.folder / "calls.jsonl").read_text()
+    for _, words in WITHOUT_EFFECT[:4]:  # the fifth ends the loop
+        assert words in prompts
+
+
 def test_a_crash_and_a_missing_result_are_told_and_repaired(launch: Launch) -> None:
     """A failure in the rehearsal, and a run without a result, go back to the coder in words."""
     crash = at_start('raise RuntimeError("boom at the start")')
@@ -629,6 +676,11 @@ def test_noise_is_measured_and_the_winner_meets_its_placebo(launch: Launch, tmp_
     hypothesis = outcome.report["hypotheses"][0]
     assert hypothesis["hypothesis"]["proposed_by"] == "model"
     assert "wrong_key" in hypothesis["reason"]
+    assert outcome.report["deviations"] == [
+        "The control arm wrong_key was declared and has no result."
+    ]
+    # Seeds of the run, of each arm up to its failure, and the same once more with fresh seeds.
+    assert outcome.report["executions"] == 2 + (2 + 1) + 2 + (2 + 1)
     stored = json.loads((outcome.folder / "hypotheses.json").read_text())
     assert len(stored["sha256"]) == 64
 

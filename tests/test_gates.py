@@ -174,6 +174,29 @@ def test_the_coders_reason_lets_one_run_decide(judged: Judged) -> None:
     assert "epoch ten" in report.checks[-1].detail
 
 
+def test_the_coders_reason_counts_once_for_each_run(judged: Judged) -> None:
+    """What was let through on the coder's word is not let through for the same run again."""
+    unused = ("    repeats: int = 5", "    repeats: int = 5\n    later: float = 0.1")
+    assert judged.edit(unused, smoke_invariant="it acts later").refused is None
+    _, detail = refusal(judged.edit(unused, smoke_invariant="it acts later still"))
+    assert "SMOKE-INVARIANT was taken once for run_1" in detail
+    other = Gates(judged.gates.laboratory, judged.journal)  # as after a kill
+    old, new = judged.old, Code(commit="", files={"experiment.py": ""})
+    assert other.judge("run_1/edit_1", old, new).refused is None
+    assert other.judge("run_1/edit_2", old, new).refused is not None
+
+
+def test_a_code_that_fails_in_one_of_two_rehearsals_may_not_run(judged: Judged) -> None:
+    """The two rehearsals are the comparison of a code with itself: one of them is no evidence."""
+    begin = 'if __name__ == "__main__":'
+    traced = "import sys\n\nassert sys.gettrace() is None\n\n"
+    report = judged.edit((begin, traced + begin))
+    gate, detail = refusal(report)
+    assert gate == "runs"
+    assert "in one of 2 rehearsals of the same code" in detail
+    assert "AssertionError" in report.log_tail
+
+
 def test_a_result_that_differs_from_itself_cannot_decide(judged: Judged) -> None:
     """Code that draws from the clock differs from itself: that is no effect."""
     clock = "np.random.default_rng(time.perf_counter_ns())"
@@ -198,13 +221,18 @@ def test_configuration_outside_varies_confounds() -> None:
         ("torch.manual_seed(0)", "torch.manual_seed(137)", True),
         ("f(random_state=1)", "f(random_state=2)", True),
         ("f(shuffle=True)", "f(shuffle=False)", True),
+        ("n_eval_batches = 20", "n_eval_batches = 40", True),
+        ("f(test_size=100)", "f(test_size=200)", True),
+        ("seed = 1\neval_tokens = 1", "seed = 2\neval_tokens = 2", True),
+        ("batch_size = 1", "batch_size = 2", False),
+        ("value_size = 1", "value_size = 2", False),
         ("seed = 1\nlr = 1", "seed = 2\nlr = 2", False),
         ("lr = 1", "lr = 2", False),
         ("x = 1", "x = 1  # seed", False),
     ],
 )
 def test_a_seed_change_is_told_from_others(old: str, new: str, found: bool) -> None:
-    """Only a change that consists of seeds and shuffling is called that."""
+    """Only a change that consists of seeds, shuffling or evaluation samples is called that."""
     assert bool(describe_seed_only_change(old, new)) is found
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ai_scientist.errors import BudgetSpent, ResultError
+from ai_scientist.execution import lines_ran
 from ai_scientist.execution.baselines import Baselines, baseline_key, measuring_key
 from ai_scientist.execution.observation import (
     FAILURES,
@@ -46,6 +47,8 @@ from ai_scientist.sandbox.leftovers import collect
 
 SMOKE_TIMEOUT_S = 60.0
 EXPERIMENT = "experiment.py"
+LINES_RECORD = ".lines_ran"
+MAX_RECORD_BYTES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +118,8 @@ class Laboratory:
         )
         self._report = report
         self.gpu_hours = 0.0
+        self.executed: set[str] = set()
+        """Keys of all executions, whatever came of them."""
         self._frozen: tuple[str, Mapping[str, str]] | None = None
 
     def run(
@@ -131,22 +136,24 @@ class Laboratory:
     ) -> Observation:
         """Run the experiment of a commit at the idea's profile and return what was observed.
 
+        Where no rehearsal tells which lines run, the run itself does.
         `cached` (for baselines) takes an equal execution made on this kind of machine before.
         `script` is run instead of the experiment, with folders of its own that it may read.
         Raises BudgetSpent when the GPU hours are used up.
         """
-        cap = self._limits.max_gpu_hours
-        if self.bench.profile.gpus and cap is not None and self.gpu_hours >= cap:
-            raise BudgetSpent(
-                f"the GPU hours are used up: {self.gpu_hours:.2f} of {cap:g}",
-                hint=f"resume with more: --resume {self.folder.path} --max-gpu-hours N",
-            )
+        self._keep_to_gpu_hours()
 
         def perform() -> Json:
             staging = self._stage(key, commit, {})
             profile = self.bench.profile
             request = self._request(
-                key, out_name, profile, seed=seed, overrides=overrides, script=script
+                key,
+                out_name,
+                profile,
+                seed=seed,
+                overrides=overrides,
+                script=script,
+                record_lines=script == EXPERIMENT and not self.has_smoke,
             )
             request = replace(request, readable=(*request.readable, *readable))
             known = self._baseline_key(commit, seed) if cached else ""
@@ -161,6 +168,8 @@ class Laboratory:
 
         observation = observation_from_json(self._journal.effect(key, perform))
         self.gpu_hours += observation.gpu_hours
+        if script == EXPERIMENT:
+            self.executed.add(key)
         return observation
 
     def smoke(
@@ -170,16 +179,15 @@ class Laboratory:
         files: Mapping[str, str],
         *,
         seed: int = 0,
-        measure_coverage: bool = False,
+        record_lines: bool = False,
     ) -> Observation:
         """Rehearse a candidate (`files` over a commit) in the smoke profile, on the CPU.
 
-        Journals nothing: it is part of the gate's effect. With `measure_coverage` the lines that
-        ran stand in `source/run_1/.coverage` of its staging folder.
+        Journals nothing: it is part of the gate's effect.
         """
         profile = self.bench.template.profiles["smoke"]
         self._stage(key, commit, files)
-        request = self._request(key, "run_1", profile, seed=seed, measure_coverage=measure_coverage)
+        request = self._request(key, "run_1", profile, seed=seed, record_lines=record_lines)
         return observation_from_json(self._observe(request))
 
     @property
@@ -199,6 +207,14 @@ class Laboratory:
     def discard(self, key: str) -> None:
         """Remove a staging folder whose content is kept elsewhere."""
         shutil.rmtree(self.folder.staging(key), ignore_errors=True)
+
+    def _keep_to_gpu_hours(self) -> None:
+        cap = self._limits.max_gpu_hours
+        if self.bench.profile.gpus and cap is not None and self.gpu_hours >= cap:
+            raise BudgetSpent(
+                f"the GPU hours are used up: {self.gpu_hours:.2f} of {cap:g}",
+                hint=f"resume with more: --resume {self.folder.path} --max-gpu-hours N",
+            )
 
     # --- one execution ---------------------------------------------------------------------------
 
@@ -236,14 +252,14 @@ class Laboratory:
         *,
         seed: int,
         overrides: Mapping[str, Scalar] | None = None,
-        measure_coverage: bool = False,
+        record_lines: bool = False,
         script: str = EXPERIMENT,
     ) -> RunRequest:
         python = str(self.bench.python)
         command: tuple[str, ...] = (python, script, f"--out_dir={out_name}")
-        if measure_coverage:
-            data = f"--data-file={out_name}/.coverage"
-            command = (python, "-m", "coverage", "run", data, *command[1:])
+        if record_lines:
+            recorder = Path(lines_ran.__file__).read_text(encoding="utf-8")
+            command = (python, "-c", recorder, f"{out_name}/{LINES_RECORD}", *command[1:])
         data_folder = self.bench.data.get(profile.name)
         inputs = {name: self.bench.inputs[name] for name in profile.inputs}
         environment = run_environment(profile, seed, data_folder, overrides or {}, inputs)
@@ -285,6 +301,7 @@ class Laboratory:
             "results": None,
             "failure": None,
             "problem": "",
+            "lines_ran": _take_record(request.staging / "source" / request.out_name),
         }
         if execution.cause is not ExitCause.EXIT:
             observation["failure"] = str(FAILURES[execution.cause])
@@ -347,3 +364,13 @@ def run_environment(
     if overrides:
         environment["AI_SCIENTIST_OVERRIDES"] = json.dumps(dict(overrides))
     return environment
+
+
+def _take_record(out: Path) -> list[int] | None:
+    """Return the lines that an execution recorded, if it did, and remove the record."""
+    record = out / LINES_RECORD
+    if not record.is_file() or record.stat().st_size > MAX_RECORD_BYTES:
+        return None
+    found = lines_ran.lines_of(record.read_bytes())
+    record.unlink()
+    return None if found is None else list(found)

@@ -38,6 +38,8 @@ class Observation:
     failure: AttemptKind | None = None
     problem: str = ""
     """Why there are no results, worded for the coder."""
+    lines_ran: tuple[int, ...] | None = None
+    """Lines of experiment.py that ran; None when that was not recorded."""
 
 
 def tail_of_logs(execution: Execution) -> str:
@@ -80,9 +82,11 @@ def observation_from_json(stored: Json) -> Observation:
     """Rebuild an Observation from a journal line."""
     results = stored["results"]
     failure = stored["failure"]
+    lines = stored.get("lines_ran")
     return Observation(
         **{
             **stored,
+            "lines_ran": tuple(lines) if lines is not None else None,
             "results": results_from_json(results) if results is not None else None,
             "failure": AttemptKind(failure) if failure else None,
         }

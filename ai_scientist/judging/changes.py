@@ -7,6 +7,17 @@ import difflib
 import re
 
 SEED_NAME = re.compile(r"(?i)(^|_)(seed|seeds|random_state|shuffle|generator|rng)($|_|\d)")
+EVALUATED_NAME = re.compile(
+    r"(?i)(^|_)(eval|evaluation|test|val|validation)_(?:\w+_)?(batch|batches|samples|tokens|size)$"
+    r"|(^|_)(batches|samples|tokens)_(?:for_|to_)?(eval|evaluation|test|val|validation)$"
+)
+ANOTHER_DRAW = (
+    (SEED_NAME, "seeds or shuffling", "another draw of the same noise is no result, and seeds are "
+     "set from outside"),
+    (EVALUATED_NAME, "what is evaluated", "another sample of the evaluation is no result"),
+    (re.compile(f"{SEED_NAME.pattern[4:]}|{EVALUATED_NAME.pattern[4:]}", re.I),
+     "seeds and what is evaluated", "another draw of the same noise is no result"),
+)  # fmt: skip
 
 
 def changed_lines(old: str, new: str) -> list[int]:
@@ -30,50 +41,53 @@ def unified_diff(old: str, new: str, name: str) -> str:
 
 
 def describe_seed_only_change(old: str, new: str) -> str:
-    """Say that a change consists of nothing but seeds and shuffling, or return an empty text.
+    """Say that a change only draws anew, by seeds, shuffling or evaluation batches; or say nothing.
 
-    Both trees are compared after every constant that a seed-like name holds, or that is passed
+    Both trees are compared after every constant that a name of that kind holds, or that is passed
     under one, is set to the same value: when they are equal then, nothing else changed.
     """
     try:
-        before, after = ast.parse(old), ast.parse(new)
+        if ast.dump(ast.parse(old)) == ast.dump(ast.parse(new)):
+            return ""
+        for names, what, why in ANOTHER_DRAW:
+            before, after = (_Blank(names).visit(ast.parse(text)) for text in (old, new))
+            if ast.dump(before) == ast.dump(after):
+                lines = ", ".join(str(line) for line in changed_lines(old, new))
+                return f"the only change is to {what} (line {lines}); {why}"
     except (SyntaxError, ValueError):
-        return ""
-    if ast.dump(before) == ast.dump(after):
-        return ""
-    if ast.dump(_BlankSeeds().visit(before)) != ast.dump(_BlankSeeds().visit(after)):
-        return ""
-    lines = ", ".join(str(line) for line in changed_lines(old, new))
-    return (
-        f"the only change is to seeds or shuffling (line {lines}); another draw of the same noise "
-        "is no result, and seeds are set from outside"
-    )
+        pass
+    return ""
 
 
-class _BlankSeeds(ast.NodeTransformer):
-    """Sets constants that only choose the randomness to one value."""
+class _Blank(ast.NodeTransformer):
+    """Sets constants that names of one kind hold to one value."""
+
+    def __init__(self, names: re.Pattern[str]) -> None:
+        self._names = names
 
     def visit_keyword(self, node: ast.keyword) -> ast.AST:
         self.generic_visit(node)
-        if node.arg and SEED_NAME.search(node.arg):
+        if node.arg and self._names.search(node.arg):
             node.value = _blank(node.value)
         return node
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         self.generic_visit(node)
-        if all(SEED_NAME.search(_name(target)) for target in node.targets):
+        if all(self._names.search(_name(target)) for target in node.targets):
             node.value = _blank(node.value)
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         self.generic_visit(node)
-        if node.value is not None and SEED_NAME.search(_name(node.target)):
+        if node.value is not None and self._names.search(_name(node.target)):
             node.value = _blank(node.value)
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
-        if SEED_NAME.search(_name(node.func)) or _name(node.func) in ("default_rng", "RandomState"):
+        called = _name(node.func)
+        draws = self._names.search("seed") and called in ("default_rng", "RandomState")
+        if draws or self._names.search(called):
             node.args = [_blank(argument) for argument in node.args]
         return node
 

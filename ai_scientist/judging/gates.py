@@ -12,10 +12,9 @@ import ast
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 from ai_scientist.execution.laboratory import Laboratory
 from ai_scientist.execution.observation import (
@@ -29,6 +28,7 @@ from ai_scientist.records import Check, Code, GateReport, Json, MetricSpec, Run,
 from ai_scientist.results.reading import config_diff
 
 MAIN_FILE = "experiment.py"
+ON_ITS_WORD = "identical in the smoke profile; the coder says why"
 
 
 class Gates:
@@ -38,14 +38,16 @@ class Gates:
         self.laboratory = laboratory
         self._journal = journal
         self._rehearsed: dict[str, list[Observation]] = {}
-        self._lines_ran: dict[str, list[int]] = {}
+        self._trusted: set[str] = set()
+        """Runs that one code was let through to on the coder's word."""
 
     def judge(
         self, step: str, old: Code, new: Code, *, smoke_invariant: str | None = None
     ) -> GateReport:
         """Judge `new` against the code of the last valid run.
 
-        `smoke_invariant` is the coder's reason why the smoke profile cannot show the effect.
+        `smoke_invariant` is the coder's reason why the smoke profile cannot show the effect; it
+        counts once for each run.
         """
 
         def perform() -> Json:
@@ -61,14 +63,17 @@ class Gates:
                 "repairable": gate_report.repairable,
                 "log_tail": gate_report.log_tail,
                 "rehearsed": rehearsed,
-                "lines_ran": self._lines_ran.get(code_sha256(new)),
+                "lines_ran": gate_report.lines_ran,
             }
 
         stored = self._journal.effect(f"{step}/gates", perform)
         for sha256, observations in stored["rehearsed"].items():
             self._rehearsed[sha256] = [observation_from_json(seen) for seen in observations]
+        checks = tuple(Check(**check) for check in stored["checks"])
+        if any(check.detail.startswith(ON_ITS_WORD) for check in checks):
+            self._trusted.add(run_of(step))
         return GateReport(
-            checks=tuple(Check(**check) for check in stored["checks"]),
+            checks=checks,
             repairable=stored["repairable"],
             log_tail=stored["log_tail"],
             lines_ran=None if stored["lines_ran"] is None else tuple(stored["lines_ran"]),
@@ -76,7 +81,7 @@ class Gates:
 
     def _judge(self, step: str, old: Code, new: Code, smoke_invariant: str | None) -> GateReport:
         checks: list[Check] = []
-        for gate in (check_meaning, check_lint):
+        for gate in (check_meaning, check_lint, check_draw):
             start = time.monotonic()
             check = gate(old.files, new.files)
             check = replace(check, seconds=round(time.monotonic() - start, 3))
@@ -88,92 +93,80 @@ class Gates:
             checks.append(Check(gate="runs", verdict="not decidable", detail=detail))
             checks.append(Check(gate="has an effect", verdict="not decidable", detail=detail))
             return GateReport(checks=tuple(checks))
-        seen, check = self._check_runs(step, old, new)
+        check = self._rehearse(step, old, new)
         checks.append(check)
         if check.verdict == "refused":
-            return GateReport(checks=tuple(checks), repairable=True, log_tail=seen.log_tail)
+            failed = (one for one in self._rehearsed[code_sha256(new)] if one.failure is not None)
+            tail = next(failed).log_tail
+            return GateReport(checks=tuple(checks), repairable=True, log_tail=tail)
         checks.append(self._check_effect(step, old, new, smoke_invariant))
-        return GateReport(checks=tuple(checks))
+        return GateReport(checks=tuple(checks), lines_ran=self._lines_of(new))
 
-    def _check_runs(self, step: str, old: Code, new: Code) -> tuple[Observation, Check]:
-        start = time.monotonic()
-        with ThreadPoolExecutor(2) as pool:
-            # The old side is needed in any case where the new one runs: the two share the machine.
-            before = pool.submit(self._rehearse, f"{step}/smoke_old", old, 1)
-            seen = self._rehearse(f"{step}/smoke_new", new, 1)[0]
-            before.result()
-        seconds = round(time.monotonic() - start, 2)
-        if seen.failure is None:
-            return seen, Check(gate="runs", verdict="passed", seconds=seconds)
-        where = "in the smoke profile (CPU, seconds, before any full run)"
-        detail = f"{where}: {seen.problem}"
-        return seen, Check(gate="runs", verdict="refused", detail=detail, seconds=seconds)
+    def _lines_of(self, code: Code) -> tuple[int, ...] | None:
+        """Return which lines of a code ran in its rehearsals, None when nobody knows."""
+        recorded = (one.lines_ran for one in self._rehearsed.get(code_sha256(code), []))
+        return next((lines for lines in recorded if lines is not None), None)
 
-    def _check_effect(self, step: str, old: Code, new: Code, smoke_invariant: str | None) -> Check:
-        start = time.monotonic()
-        with ThreadPoolExecutor(2) as pool:
-            again = pool.submit(self._rehearse, f"{step}/smoke_old_again", old, 2)
-            after = self._rehearse(f"{step}/smoke_new_again", new, 2)
-            before = again.result()
-        specs = self.laboratory.bench.template.metrics
-        effect = compare_smoke(before, after, specs)
-        verdict: Check
-        if effect.moved:
-            verdict = Check(gate="has an effect", verdict="passed", detail=effect.describe())
-            reseeded = describe_seed_only_change(old.files[MAIN_FILE], new.files[MAIN_FILE])
-            if reseeded:
-                verdict = Check(gate="has an effect", verdict="refused", detail=reseeded)
-        elif not effect.steady:
-            detail = "every metric of the smoke profile differs between two runs of the same code"
-            verdict = Check(gate="has an effect", verdict="not decidable", detail=detail)
-        elif smoke_invariant:
-            detail = f"identical in the smoke profile; the coder says why: {smoke_invariant}"
-            verdict = Check(gate="has an effect", verdict="not decidable", detail=detail)
-        else:
-            detail = self._explain_no_effect(old, new, effect)
-            verdict = Check(gate="has an effect", verdict="refused", detail=detail)
-        return replace(verdict, seconds=round(time.monotonic() - start, 2))
+    def _rehearse(self, step: str, old: Code, new: Code) -> Check:
+        """Rehearse each code twice, side by side, as far as that was not done before.
 
-    def _rehearse(self, key: str, code: Code, times: int) -> list[Observation]:
-        """Return at least `times` rehearsals of `code`, making those that are missing.
-
-        The second one records which lines ran; that slows it, and changes no number.
+        The new code's second rehearsal records which lines run; that changes no number.
         """
-        seen = self._rehearsed.setdefault(code_sha256(code), [])
-        while len(seen) < times:
-            attempt = f"{key}_{len(seen)}"
-            traced = len(seen) == 1 and not self.laboratory.bench.template.foreign
-            seen.append(
-                self.laboratory.smoke(attempt, code.commit, code.files, measure_coverage=traced)
-            )
-            if traced:
-                self._note_lines(attempt, code)
-            self.laboratory.discard(attempt)
+        start = time.monotonic()
+        wanted = [
+            (f"{step}/smoke_{side}_{number}", code, side == "new" and number == 1)
+            for side, code in (("new", new), ("old", old))
+            for number in range(len(self._rehearsed.get(code_sha256(code), [])), 2)
+        ]
+        with ThreadPoolExecutor(2) as pool:
+            seen = list(pool.map(lambda one: self._smoke(*one), wanted))
+        for (_, code, _), observation in zip(wanted, seen, strict=True):
+            self._rehearsed.setdefault(code_sha256(code), []).append(observation)
+        check = self._check_runs(new)
+        return replace(check, seconds=round(time.monotonic() - start, 2))
+
+    def _smoke(self, key: str, code: Code, record_lines: bool) -> Observation:
+        seen = self.laboratory.smoke(key, code.commit, code.files, record_lines=record_lines)
+        self.laboratory.discard(key)
         return seen
 
-    def _note_lines(self, key: str, code: Code) -> None:
-        source = self.laboratory.folder.staging(key) / "source"
-        lines = read_coverage(source / "run_1" / ".coverage", source / MAIN_FILE)
-        if lines is not None:
-            self._lines_ran[code_sha256(code)] = sorted(lines)
+    def _check_runs(self, new: Code) -> Check:
+        """Refuse a code that fails in a rehearsal, also where it fails in one of two only."""
+        seen = self._rehearsed[code_sha256(new)]
+        failed = next((one for one in seen if one.failure is not None), None)
+        if failed is None:
+            return Check(gate="runs", verdict="passed")
+        where = "in the smoke profile (CPU, seconds, before any full run)"
+        if any(one.failure is None for one in seen):
+            where = f"in one of {len(seen)} rehearsals of the same code {where}"
+        return Check(gate="runs", verdict="refused", detail=f"{where}: {failed.problem}")
+
+    def _check_effect(self, step: str, old: Code, new: Code, smoke_invariant: str | None) -> Check:
+        before, after = (self._rehearsed[code_sha256(code)] for code in (old, new))
+        effect = compare_smoke(before, after, self.laboratory.bench.template.metrics)
+        gate = "has an effect"
+        if effect.moved:
+            return Check(gate=gate, verdict="passed", detail=effect.describe())
+        if not effect.steady:
+            detail = "every metric of the smoke profile differs between two runs of the same code"
+            return Check(gate=gate, verdict="not decidable", detail=detail)
+        if smoke_invariant and run_of(step) not in self._trusted:
+            detail = f"{ON_ITS_WORD}: {smoke_invariant}"
+            return Check(gate=gate, verdict="not decidable", detail=detail)
+        detail = self._explain_no_effect(old, new, effect)
+        if smoke_invariant:
+            detail += f"; SMOKE-INVARIANT was taken once for {run_of(step)} and counts no more"
+        return Check(gate=gate, verdict="refused", detail=detail)
 
     def _explain_no_effect(self, old: Code, new: Code, effect: SmokeEffect) -> str:
         """Say what was compared, which changed lines never ran, and that no configuration moved."""
-        lines = changed_lines(old.files[MAIN_FILE], new.files[MAIN_FILE])
-        ran = self._lines_ran.get(code_sha256(new))
-        never = [line for line in lines if ran is not None and line not in ran]
         parts = [
             f"all {len(effect.steady)} comparable metrics of the smoke profile are identical to "
             f"the last valid run's to the last bit (for example {effect.example()})"
         ]
-        if lines:
-            parts.append(f"changed lines: {_ranges(lines)}")
-        if never:
-            parts.append(f"of these, lines {_ranges(never)} never ran")
-        elif ran is not None and lines:
-            parts.append(
-                "they ran, so what they compute is not used, or a later value overrides it"
-            )
+        parts += describe_changed_lines(
+            old.files[MAIN_FILE], new.files[MAIN_FILE], self._lines_of(new)
+        )
         before, after = (self._rehearsed[code_sha256(code)][0].results for code in (old, new))
         if before and after and not config_diff(before, after):
             parts.append("no value of the resolved configuration moved")
@@ -219,7 +212,7 @@ def _steady(
     observations: Iterable[Observation], specs: Mapping[str, MetricSpec]
 ) -> dict[str, float]:
     results = [seen.results.metrics for seen in observations if seen.results]
-    if not results:
+    if len(results) < 2:
         return {}
     volatile = {name for name, spec in specs.items() if spec.volatile}
     return {
@@ -281,6 +274,19 @@ def check_lint(_old: Mapping[str, str], new: Mapping[str, str]) -> Check:
     return Check(gate="lint", verdict="passed")
 
 
+def check_draw(old: Mapping[str, str], new: Mapping[str, str]) -> Check:
+    """Refuse an edit that only draws anew: by a seed, a shuffling, another evaluation sample."""
+    said = describe_seed_only_change(old[MAIN_FILE], new[MAIN_FILE])
+    if said:
+        return Check(gate="has an effect", verdict="refused", detail=said)
+    return Check(gate="draws", verdict="passed")
+
+
+def run_of(step: str) -> str:
+    """Return the run that a step such as `run_3/edit_2` is for."""
+    return step.partition("/")[0]
+
+
 def check_identical(run: Run, previous: Run, specs: Mapping[str, MetricSpec]) -> Check:
     """Find a full run whose every comparable metric equals the previous run's to the last bit."""
     volatile = {name for name, spec in specs.items() if spec.volatile}
@@ -316,18 +322,18 @@ def code_sha256(code: Code) -> str:
     return hashlib.sha256(json.dumps(main, sort_keys=True).encode()).hexdigest()
 
 
-def read_coverage(data: Path, source: Path) -> set[int] | None:
-    """Return the lines of `source` that ran, or None when they were not recorded."""
-    from coverage import CoverageData
-    from coverage.exceptions import CoverageException
-
-    try:
-        recorded = CoverageData(basename=str(data))
-        recorded.read()
-        names = [name for name in recorded.measured_files() if Path(name).name == source.name]
-        return set(recorded.lines(names[0]) or ()) if names else None
-    except (CoverageException, OSError):
-        return None
+def describe_changed_lines(old: str, new: str, ran: Collection[int] | None) -> list[str]:
+    """Say which lines an edit changed and which of them ran, as far as that is known."""
+    lines = changed_lines(old, new)
+    if not lines:
+        return []
+    parts = [f"changed lines: {_ranges(lines)}"]
+    never = [line for line in lines if ran is not None and line not in ran]
+    if never:
+        parts.append(f"of these, lines {_ranges(never)} never ran")
+    elif ran is not None:
+        parts.append("they ran, so what they compute is not used, or a later value overrides it")
+    return parts
 
 
 def _ranges(lines: Iterable[int]) -> str:

@@ -72,7 +72,7 @@ def _problems(one: Mechanism, source: str, lines_ran: Collection[int] | None) ->
         if line not in places:
             yield f"`{line[:100]}` does not stand in the code"
         elif lines_ran is not None and places[line] not in lines_ran and _runs(line):
-            yield f"line {places[line]} (`{line[:100]}`) never ran in the rehearsal"
+            yield f"line {places[line]} (`{line[:100]}`) never ran"
 
 
 def _runs(line: str) -> bool:

@@ -21,7 +21,13 @@ from ai_scientist.inputs.foreign import (
     side_files,
 )
 from ai_scientist.judging.changes import unified_diff
-from ai_scientist.judging.gates import MAIN_FILE, Gates, check_comparable, check_identical
+from ai_scientist.judging.gates import (
+    MAIN_FILE,
+    Gates,
+    check_comparable,
+    check_identical,
+    describe_changed_lines,
+)
 from ai_scientist.judging.mechanism import check_mechanisms
 from ai_scientist.machine.hardware import describe_hardware
 from ai_scientist.notes.facts import notes_header, results_table, run_section
@@ -179,8 +185,13 @@ class FolderWorkbench:
             name, title, code, observations, seeds=self._seeds, checks=checks, step=step
         )
         previous = list(self.runs.values())[-1]
+        self._lines_ran[step] = self._lines_ran.get(step) or observations[0].lines_ran
         identical = check_identical(run, previous, self._laboratory.bench.template.metrics)
         if identical.verdict == "finding":
+            last = self.folder.read(previous.commit, MAIN_FILE)
+            evidence = describe_changed_lines(last, code.files[MAIN_FILE], self._lines_ran[step])
+            detail = "; ".join([identical.detail, *evidence])
+            identical = replace(identical, detail=detail)
             return self._fail(name, key, observations[-1], code, gate=identical)
         run = replace(run, checks=(*run.checks, *self._verify_mechanisms(run, code)))
         for check in run.checks:
