@@ -15,8 +15,9 @@ from ai_scientist.review.charts import Point, Series, bars, plot, tree
 from ai_scientist.review.decisions import read_decisions
 from ai_scientist.review.diffs import compare_texts, read_patch
 from ai_scientist.review.files import Shelf, read_ends, read_window
+from ai_scientist.review.latents import read_latents
 from ai_scientist.review.prose import TAGS, Mark, render_line, render_plain, render_prose
-from ai_scientist.review.science import read_curves, read_latents
+from ai_scientist.review.science import read_curves
 from ai_scientist.review.statements import sources_of
 from ai_scientist.review.story import step_order
 from ai_scientist.review.unlearning import read_frontier
@@ -208,6 +209,13 @@ def test_odd_files_of_a_run_are_read_as_far_as_they_go(tmp_path: Path) -> None:
         '{"step": 1, "loss": 2}\nx\n[1]\n{"step": 2, "loss": NaN}\n{"step": 3, "loss": 1}\n'
     )
     assert [point.y for point in read_curves(run)["loss"]] == [2, 1]
+    (run / "metrics.jsonl").write_text(
+        "".join(f'{{"step": {at}, "k": {k}, "loss": {at * k}}}\n' for at in (1, 2) for k in (4, 2))
+    )
+    curves = read_curves(run)
+    assert {name: [point.y for point in points] for name, points in curves.items()} == {
+        "loss": [4, 8]
+    }
     (run / "latents.json").write_text(
         '{"latents": [1, {"index": 3, "contexts": "abc"}, {}], "clamp": [1]}'
     )

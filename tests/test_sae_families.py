@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ai_scientist.review.science import read_latents
+from ai_scientist.review.latents import read_latents
 from tests.sae_runs import call, inside, smoke
 
 TRAINED_HERE = ("relu", "batch_topk", "jumprelu", "gated")

@@ -14,6 +14,7 @@ from ai_scientist.errors import InputError, ScientistError
 from ai_scientist.review.decisions import about_step, login_name, write_decision
 from ai_scientist.review.evidence import commit_page, evidence_page
 from ai_scientist.review.files import PICTURES, Shelf, open_shelf, read_text, read_window
+from ai_scientist.review.latents import read_latents
 from ai_scientist.review.links import ServedLinks
 from ai_scientist.review.overview import matches, sort_summaries
 from ai_scientist.review.pages import (
@@ -26,7 +27,6 @@ from ai_scientist.review.pages import (
 )
 from ai_scientist.review.render import STATIC, page
 from ai_scientist.review.safety import FILE_POLICY, Guard, install
-from ai_scientist.review.science import read_latents
 from ai_scientist.review.statements import claims_page
 from ai_scientist.review.story import Stories, Story, list_files, read_call
 from ai_scientist.review.summaries import Summaries

@@ -15,6 +15,7 @@ from ai_scientist.records import Run, Scalar, Study
 from ai_scientist.review.charts import Point, Series, plot, tree
 from ai_scientist.review.diffs import Diff, compare_texts, count_changes
 from ai_scientist.review.files import Window, read_ends, read_window
+from ai_scientist.review.latents import read_latents
 from ai_scientist.review.links import Links, ServedLinks
 from ai_scientist.review.measures import (
     MetricRow,
@@ -25,7 +26,7 @@ from ai_scientist.review.measures import (
     metric_rows,
     primary_path,
 )
-from ai_scientist.review.science import curves, frontier, metric_by_run, read_latents
+from ai_scientist.review.science import curves, frontier, metric_by_run
 from ai_scientist.review.story import Story
 from ai_scientist.review.summaries import Summary
 from ai_scientist.review.unlearning import unlearning

@@ -1,30 +1,33 @@
-"""What a scientist looks at first: the frontier, then curves; and the latents of a run."""
+"""What a scientist looks at first: the frontier, then curves."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from ai_scientist.errors import ResultError
 from ai_scientist.records import Json, Results, Run, Study
-from ai_scientist.review.charts import Point, Series, bars, plot
+from ai_scientist.results.reading import read_results
+from ai_scientist.review.charts import Point, Series, plot
 from ai_scientist.review.files import open_plain
 from ai_scientist.review.links import Links
 from ai_scientist.review.measures import FVU, L0, primary_path, spec_of
-from ai_scientist.review.story import step_order
-from ai_scientist.review.summaries import number, read_object
+from ai_scientist.review.summaries import number
+from ai_scientist.steps.references import FOLDER
 
 CURVE_BYTES = 4_000_000
 MAX_CURVES = 6
+OTHER_K = ("", "_at_half_k", "_at_double_k")
+"""Endings of a metric's name at the other values of k of a frontier."""
 X_KEYS = ("tokens", "step", "steps", "epoch", "iteration")
-LATENT_FILES = ("latents.json", "latent_report.json", "latents/report.json")
-MAX_LATENTS = 60
 
 
 # --- the frontier --------------------------------------------------------------------------------
@@ -33,11 +36,13 @@ MAX_LATENTS = 60
 def frontier(study: Study, links: Links) -> list[Markup]:
     """Return the frontier charts of an SAE study: L0 against FVU, each against the target metric.
 
-    Every arm of every run is a point, every seed a smaller one. Without L0 and FVU there is one
-    chart, of the primary metric by run.
+    Every arm of every run is a point, every seed a smaller one; so are the references, where they
+    are not far to the right of all runs. Without L0 and FVU there is one chart, of the primary
+    metric by run.
     """
     arms = [arm for run in study.runs.values() for arm in arms_of(run)]
     target = next((path for run in study.runs.values() if (path := primary_path(study, run))), None)
+    references = references_of(study.folder)
     charts: list[Markup] = []
     colors = {name: place for place, name in enumerate(study.runs)}
     goal = (target.split("/")[-1].lower(),) if target else ()
@@ -45,6 +50,9 @@ def frontier(study: Study, links: Links) -> list[Markup]:
     for x, y in pairs:
         series = [one for arm in arms if (one := arm_series(arm, x, y, links, colors[arm.run]))]
         if series:
+            far = 3 * max(point.x for one in series for point in one.points)
+            beside = (arm_series(arm, x, y, links, len(colors)) for arm in references)
+            series += [one for one in beside if one and one.points[-1].x <= far]
             names = (label_of(x), label_of(y))
             charts.append(
                 plot(series, title=f"{names[1]} against {names[0]}", x=names[0], y=names[1])
@@ -73,12 +81,29 @@ def arms_of(run: Run) -> list[Arm]:
     return [Arm(run=run.name, name=run.name, results=run.results), *controls]
 
 
+def references_of(folder: Path) -> list[Arm]:
+    """Return what the template measured beside the runs, of other families of models."""
+    arms = []
+    for path in sorted((folder / FOLDER).glob("*.json")):
+        with contextlib.suppress(ResultError):
+            name = f"reference {path.stem}, no run"
+            arms.append(Arm(run="", name=name, results=read_results(path, {}), control=True))
+    return arms
+
+
 def arm_series(
     arm: Arm, x: tuple[str, ...], y: tuple[str, ...], links: Links, color: int
 ) -> Series | None:
     """Return one arm's points: its means, and each seed's value where seeds were kept."""
     points: list[Point] = []
-    for x_path, y_path in sorted(pairs_in(arm.results, x, y)):
+    pairs = [
+        pair
+        for at in OTHER_K
+        for pair in sorted(
+            pairs_in(arm.results, [name + at for name in x], [name + at for name in y])
+        )
+    ]
+    for x_path, y_path in pairs:
         across, up = arm.results.metrics[x_path], arm.results.metrics[y_path]
         points.append(
             Point(
@@ -86,7 +111,7 @@ def arm_series(
                 y=up,
                 label=f"{arm.name}: {x_path} {across:.5g}, {y_path} {up:.5g}",
                 error=arm.results.stderr.get(y_path),
-                href=links.run(arm.run),
+                href=links.run(arm.run) if arm.run else "",
             )
         )
         seeds = (arm.results.seeds.get(x_path, ()), arm.results.seeds.get(y_path, ()))
@@ -176,11 +201,16 @@ def x_name(found: Mapping[str, Any]) -> str:
 
 
 def read_curves(run: Path) -> Curves:
-    """Read metrics.jsonl, the mean over repeats at each x; damaged lines are passed over."""
+    """Read metrics.jsonl, the mean over repeats at each x; damaged lines are passed over.
+
+    Where lines are of several values of k, those of the first one are read.
+    """
     sums: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     found = Curves()
     for path in [run / "metrics.jsonl", *sorted(run.glob("seed_*/metrics.jsonl"))][:12]:
-        for place, line in enumerate(read_lines(path)):
+        lines = list(read_lines(path))
+        first = next((line["k"] for line in lines if "k" in line), None)
+        for place, line in enumerate(line for line in lines if line.get("k", first) == first):
             key = next((name for name in X_KEYS if number(line.get(name)) is not None), None)
             found.x = key or found.x
             x = number(line.get(key)) if key else float(place)
@@ -190,7 +220,7 @@ def read_curves(run: Path) -> Curves:
                     name != key
                     and y is not None
                     and x is not None
-                    and name not in ("seed", "repeat")
+                    and name not in ("seed", "repeat", "k")
                 ):
                     sums[str(name)[:80]][x].append(y)
     for name, values in sums.items():
@@ -214,164 +244,3 @@ def read_lines(path: Path) -> Iterable[Json]:
             continue
         if isinstance(value, dict):
             yield value
-
-
-# --- latents -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Latent:
-    """One latent of a report."""
-
-    index: str
-    facts: tuple[tuple[str, str], ...]
-    contexts: tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
-    """(activation, ((token, shade 0..4), …)) of the strongest contexts."""
-    neighbors: tuple[tuple[str, str], ...]
-    """(latent, cosine) of the nearest decoder directions."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatentReport:
-    """What a run's latent report holds, in the form the page shows."""
-
-    file: str
-    histograms: tuple[Markup, ...] = ()
-    latents: tuple[Latent, ...] = ()
-    clamping: tuple[tuple[str, str], ...] = ()
-    facts: tuple[tuple[str, str], ...] = field(default=())
-
-
-def find_latents(folder: Path, run: str) -> str:
-    """Return the run's latent report, relative to the folder, or an empty text."""
-    for name in LATENT_FILES:
-        if (folder / run / name).is_file():
-            return f"{run}/{name}"
-    found = sorted((folder / run).glob("**/latent*.json"), key=lambda path: step_order(str(path)))
-    return found[0].relative_to(folder).as_posix() if found else ""
-
-
-def read_latents(folder: Path, run: str) -> LatentReport | None:
-    """Read the latent report of a run; parts that are not there are left out."""
-    name = find_latents(folder, run)
-    content = read_object(folder / name) if name else {}
-    if not content:
-        return None
-    records = content.get("latents") or content.get("top_latents") or []
-    latents = [
-        latent_from(one, place) for place, one in enumerate(records) if isinstance(one, dict)
-    ]
-    return LatentReport(
-        file=name,
-        histograms=tuple(histograms_of(content)),
-        latents=tuple(latents[:MAX_LATENTS]),
-        clamping=tuple(flat_facts(content.get("clamping") or content.get("clamp") or {})),
-        facts=tuple(
-            (str(key), shown(value))
-            for key, value in content.items()
-            if isinstance(value, str | int | float) and not isinstance(value, bool)
-        ),
-    )
-
-
-def histograms_of(content: Json) -> Iterable[Markup]:
-    """Yield a chart for each histogram: {"edges": […], "counts": […]}, also one level deeper."""
-    named = content.get("histograms")
-    groups = dict(named) if isinstance(named, dict) else {}
-    groups |= {key: value for key, value in content.items() if is_histogram(value)}
-    for title, value in groups.items():
-        parts = {title: value} if is_histogram(value) else value
-        if not isinstance(parts, dict):
-            continue
-        for inner, one in parts.items():
-            if is_histogram(one):
-                name = str(title) if inner == title else f"{title}: {inner}"
-                bins = [
-                    (f"{edge:.3g}", float(count))
-                    for edge, count in zip(one["edges"], one["counts"], strict=False)
-                    if number(edge) is not None and number(count) is not None
-                ]
-                yield bars(bins, title=name.replace("_", " "), y="latents")
-
-
-def is_histogram(value: object) -> bool:
-    """Tell whether a value is a histogram."""
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("edges"), list)
-        and isinstance(value.get("counts"), list)
-    )
-
-
-def latent_from(record: Json, place: int) -> Latent:
-    """Return one latent from its record."""
-    facts = [
-        (str(key).replace("_", " "), shown(value))
-        for key, value in record.items()
-        if isinstance(value, str | int | float) and key not in ("index", "latent", "id")
-    ]
-    contexts = record.get("contexts") or record.get("top_contexts") or []
-    neighbors = record.get("neighbors") or record.get("decoder_neighbors") or []
-    index = record.get("index", record.get("latent", record.get("id", place)))
-    return Latent(
-        index=str(index),
-        facts=tuple(facts[:12]),
-        contexts=tuple(context_from(one) for one in as_list(contexts)[:12]),
-        neighbors=tuple(neighbor_from(one) for one in as_list(neighbors)[:12]),
-    )
-
-
-def context_from(record: object) -> tuple[str, tuple[tuple[str, int], ...]]:
-    """Return a context's activation and its tokens, shaded by their own activations."""
-    if isinstance(record, str):
-        return "", ((record, 0),)
-    if not isinstance(record, dict):
-        return "", ()
-    tokens = [str(token) for token in as_list(record.get("tokens") or record.get("text"))]
-    values = [number(value) or 0.0 for value in as_list(record.get("activations"))]
-    top = max([abs(value) for value in values], default=0.0) or 1.0
-    shades = [min(4, math.ceil(4 * max(0.0, value) / top)) for value in values]
-    at = record.get("position")
-    if not shades and isinstance(at, int):
-        shades = [4 * (place == at) for place in range(len(tokens))]
-    shades += [0] * (len(tokens) - len(shades))
-    strength = number(record.get("activation")) or (max(values) if values else None)
-    return "" if strength is None else f"{strength:.3g}", tuple(zip(tokens, shades, strict=False))
-
-
-def neighbor_from(record: object) -> tuple[str, str]:
-    """Return a neighbor's number and cosine."""
-    if isinstance(record, dict):
-        index = record.get("index", record.get("latent", ""))
-        return str(index), shown(record.get("cosine", ""))
-    pair = as_list(record)
-    return (str(pair[0]), shown(pair[1])) if len(pair) > 1 else (str(record), "")
-
-
-def flat_facts(value: object, prefix: str = "", depth: int = 0) -> list[tuple[str, str]]:
-    """Return nested values as (name, text) pairs."""
-    if depth > 3:
-        return []
-    if isinstance(value, dict):
-        pairs: list[tuple[str, str]] = []
-        for key, inner in value.items():
-            name = f"{prefix} {key}".strip().replace("_", " ")
-            pairs += flat_facts(inner, name, depth + 1)
-        return pairs[:60]
-    if isinstance(value, list):
-        return [
-            pair
-            for place, inner in enumerate(value[:20])
-            for pair in flat_facts(inner, f"{prefix} {place}", depth + 1)
-        ]
-    return [(prefix, shown(value))]
-
-
-def as_list(value: object) -> Sequence[Any]:
-    """Return a list as it is, and anything else as a list of one."""
-    return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def shown(value: object) -> str:
-    """Return a value as a reader wants it."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -18,10 +18,10 @@ from markupsafe import Markup
 
 from ai_scientist.errors import InputError
 from ai_scientist.review.files import PICTURES, Shelf, open_shelf
+from ai_scientist.review.latents import read_latents
 from ai_scientist.review.links import ExportLinks
 from ai_scientist.review.pages import idea_page, run_page
 from ai_scientist.review.render import STATIC, page
-from ai_scientist.review.science import read_latents
 from ai_scientist.review.statements import claims_page
 from ai_scientist.review.story import Stories, Story, read_call
 from ai_scientist.review.summaries import Summaries

@@ -143,12 +143,12 @@ def _measure(
     """Return where one reference was stored, and how many SAEs its source holds."""
     laboratory = scratch.laboratory
     template = laboratory.bench.template
-    seen = laboratory.run(
+    seen = laboratory.run_script(
         f"references/{key}",
         scratch.code.commit,
+        str(template.references),
         "run_0",
         overrides=overrides,
-        script=str(template.references),
         readable=readable,
     )
     if seen.results is None:

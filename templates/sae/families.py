@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from data import Batch, Data
 from training import Forward
 
-BANDWIDTH = 0.1
+BANDWIDTH = 0.5
 """Width of the window around a threshold in which it learns, in units of scaled activations."""
 THRESHOLD_MEMORY = 0.99
 """Share of the running threshold of batch_topk that one batch leaves as it is."""
@@ -109,14 +109,17 @@ class BatchTopK(Family):
 
 
 class JumpRelu(Family):
-    """A threshold of its own for each latent."""
+    """A threshold of its own for each latent; at first the same, with k latents above it."""
 
     def __init__(self, config: Any, d_model: int, generator: torch.Generator) -> None:
         super().__init__(config, d_model, generator)
-        self.threshold = nn.Parameter(torch.full((config.n_latents,), BANDWIDTH))
+        self.threshold = nn.Parameter(torch.zeros(config.n_latents))
 
     def activate(self, pre: Tensor) -> Tensor:
         """Keep what exceeds its threshold."""
+        if not self.threshold.any():
+            kept = pre.detach().relu().flatten().topk(self.config.k * len(pre)).values
+            self.threshold.data.fill_(float(kept[-1]))
         jumped: Tensor = _Jump.apply(pre.relu(), self.threshold)
         return jumped
 

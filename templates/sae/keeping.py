@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from data import Data
-from dictionary import Trained
+from dictionary import NEAR_TIES, Trained, share_changed
 from formats import (
     DICTIONARY_LEARNING,
     SAELENS,
@@ -60,8 +60,7 @@ def is_faithful(one: Trained, data: Data, architecture: str) -> bool:
     x = data.documents["validation"].activations()[:PROBE_TOKENS]
     ours = one.sae.encode(x)
     theirs = encode_as_saelens(saelens_tensors(one.sae, architecture), known, one.k, x)
-    size = ours.square().mean().sqrt().clamp_min(1e-12)
-    return bool((ours - theirs).square().mean().sqrt() < 1e-3 * size)
+    return share_changed(ours, theirs) <= NEAR_TIES
 
 
 def _write_saelens(folder: Path, one: Trained, data: Data, architecture: str) -> None:

@@ -79,7 +79,7 @@ def describe_latents(one: Trained, data: Data, shown: int = SHOWN) -> Record:
         "all_latents": len(rate),
         "dead_latents": int((~alive).sum()),
         "order": "mean activation on hazard tokens minus that on benign ones, select documents",
-        "clamp": "to minus its mean where it is active, one latent at a time; nats on test facts",
+        "clamped": "to minus its mean where it is active, one latent at a time; nats on test facts",
         "histograms": {
             "firing_rate": _histogram(rate, RATE_EDGES),
             "hazard_ratio_of_living_latents": _histogram(ratio[alive], RATIO_EDGES),

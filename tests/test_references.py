@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.digits_runs import NEW, PROJECT, finish
+
+SCRIPT = """
+import json, os, sys
+from pathlib import Path
+
+out = Path(sys.argv[1].removeprefix("--out_dir="))
+asked = json.loads(os.environ["AI_SCIENTIST_OVERRIDES"])
+if asked["family"] == "nothing":
+    sys.exit("error: there is no family 'nothing'")
+number = asked.get("number", 0)
+name = f"trained_{number}" if asked["family"] == "trained" else asked["family"]
+about = {"family": asked["family"], "name": name, "of": 2 if "source" in asked else 1}
+if "source" in asked:
+    about["sparsity"] = Path(asked["source"], "weights").read_text()
+means = {"test_loss": 0.5, "test_accuracy": 0.9 + number / 100, "train_loss": 0.1}
+out.mkdir(exist_ok=True)
+content = {"digits": {"means": means}, "reference": {"config": about}}
+(out / "final_info.json").write_text(json.dumps(content))
+"""
+
+
+def _baseline(template: Path, cache: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ai_scientist", "template", "baseline", str(template), *options],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "AI_SCIENTIST_CACHE": str(cache)},
+    )
+
+
+@pytest.mark.slow
+def test_what_a_template_stores_is_used(tmp_path: Path, fresh_cache: Path) -> None:
+    """A stored baseline becomes run_0; references that can be compared stand beside the runs."""
+    template = tmp_path / "templates" / "digits"
+    shutil.copytree(PROJECT / "templates" / "digits", template)
+    (template / "references.py").write_text(SCRIPT)
+    described = template / "template.toml"
+    text = described.read_text().replace(
+        "[template]\n", '[template]\nreferences = "references.py"\n'
+    )
+    described.write_text(text.replace("frozen = [", 'frozen = ["references.py", '))
+    saes = tmp_path / "saes"
+    saes.mkdir()
+    (saes / "weights").write_text("different L0: 9, not 5")
+    measured = _baseline(template, fresh_cache, "--profile=small")
+    assert measured.returncode == 0, measured.stderr
+    beside = _baseline(template, fresh_cache, "--profile=small", "--family=tree", f"--sae={saes}")
+    assert beside.returncode == 0, beside.stderr
+    stored = template / "baselines" / "small"
+    assert {path.name for path in stored.iterdir()} == {"default", "tree", "trained_0", "trained_1"}
+    old = shutil.copytree(stored / "tree", stored / "old") / "run.json"
+    old.write_text(old.read_text().replace('"measured_with": "', '"measured_with": "0'))
+    unknown = _baseline(template, fresh_cache, "--profile=small", "--family=nothing")
+    assert unknown.returncode == 2
+    assert "there is no family 'nothing'" in unknown.stderr
+    folder = tmp_path / "run"
+    options = (*NEW, f"--template={template}", f"--run-dir={folder}", "--no-writeup")
+    code, errors = finish(*options, "--max-runs=1", cache=fresh_cache)
+    assert code == 0, errors
+    capsule = json.loads((folder / "run_0" / "run.json").read_text())
+    assert (
+        capsule["started_at"] == json.loads((stored / "default/run.json").read_text())["started_at"]
+    )
+    found = {path.stem for path in (folder / "references").iterdir()}
+    assert found == {"tree", "trained_0", "trained_1"}
+    notes = (folder / "notes.txt").read_text()
+    assert "Reference tree (a reference, no run): test_loss = 0.5000" in notes
+    assert "Reference trained_1 (a reference, no run; different L0: 9, not 5)" in notes
+    calls = [json.loads(line) for line in (folder / "calls.jsonl").read_text().splitlines()]
+    edits = [json.dumps(call["prompt"]) for call in calls if call["purpose"] == "edit"]
+    assert edits
+    assert all("(tree) | " in prompt and "| a reference, no run" in prompt for prompt in edits)
