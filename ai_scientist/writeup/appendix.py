@@ -53,9 +53,7 @@ def appendix(study: Study) -> str:
 
 def heading_of(heading: str, label: str) -> str:
     """Return a heading that stays with what follows it."""
-    return (
-        f"\\needspace{{{ROOM_LINES}\\baselineskip}}\n\\subsection{{{heading}}}\\label{{{label}}}\n"
-    )
+    return f"\\roomfor{{{ROOM_LINES}\\baselineskip}}\n\\subsection{{{heading}}}\\label{{{label}}}\n"
 
 
 def _settings(study: Study) -> str:
