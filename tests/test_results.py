@@ -259,7 +259,7 @@ def test_long_texts_are_cut_before_they_are_told(tmp_path: Path) -> None:
     assert reasons == {"b": "r" * 500}
     twice = "k" * 90
     with pytest.raises(ResultError, match=f"the key '{'k' * 80}' twice"):
-        read_results(written(tmp_path, f'{{"{twice}": 1, "{twice}": 2}}'), {})
+        read_results(written(tmp_path, f'{{"x": 0, "{twice}": 1, "{twice}": 2}}'), {})
     with pytest.raises(ResultError, match=f"it is: the text '{'t' * 40}'\\."):
         read_results(written(tmp_path, {"loss": "t" * 50}), required("loss"))
 
