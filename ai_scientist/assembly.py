@@ -168,6 +168,7 @@ def author_at(
         executor=executor,
         bench=bench,
         literature=None if recorded else WebLiterature(catalogs=catalogs, cache=cache),
+        references=assignment.places.ideas / "references.bib",
         effort=Effort(drafts=1, repairs=0, search=False) if recorded else Effort(),
         **shared,
     )

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -249,7 +250,7 @@ def test_a_bad_catalog_is_passed_over(
         )
         started = time.monotonic()
         works = found.find("dictionary learning")
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
         assert (len(broken.hits), waited) == (hits, waits)
     assert [work["title"] for work in works] == ["Dictionary Learning"]
     assert found.problems[0].startswith("Semantic Scholar: ")
@@ -357,3 +358,20 @@ def test_a_found_work_is_cited_in_the_paper(tmp_path: Path) -> None:
         outcome = desk.write()
     assert (outcome.compiled, outcome.findings, outcome.citations_dropped) == (True, (), ())
     assert "mullerukasz2024sparse" in (desk.paper.latex / "references.bib").read_text()
+
+
+def test_a_persons_own_works_can_be_cited(tmp_path: Path) -> None:
+    """What stands in a person's .bib is cited like the template's; where keys meet, it wins."""
+    own = tmp_path / "references.bib"
+    own.write_text(
+        "@misc{hopper2026own, title={A Work of My Own}, author={Hopper, Grace}, year={2026}}\n"
+        "@misc{cunningham2023sparse, title={Mine Instead}, author={Me}, year={2023}}\n"
+    )
+    text = SECTIONS["related_work"] + "This was done before \\citep{hopper2026own}.\n"
+    desk = Desk(tmp_path / "desk", script={("section", "paper/section_related_work"): [text]})
+    desk.paper = replace(desk.paper, references=own)
+    desk.options = {"compile": None}
+    assert desk.write().citations_dropped == ()
+    placed = (desk.paper.latex / "references.bib").read_text()
+    assert "A Work of My Own" in placed
+    assert "Mine Instead" in placed

@@ -105,6 +105,10 @@ def test_ten_runs_stay_within_the_token_budget(tmp_path: Path) -> None:
         r"\includegraphics{/etc/passwd}",
         r"\lstinputlisting{/etc/passwd}",
         r"\textcolor{white}{invisible}",
+        r"\chardef\result=65",
+        r"\NewCommandCopy\x\input",
+        r"\setbox0=\hbox{invisible}",
+        r"\fontsize{0.1}{0.1}\selectfont invisible",
     ],
 )
 def test_forbidden_latex_never_reaches_tex(tmp_path: Path, poison: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from ai_scientist.claims import Evidence
 from ai_scientist.execution.laboratory import Bench, run_environment
@@ -34,6 +35,8 @@ class Author:
     model: Model
     render: Render
     literature: Literature | None
+    references: Path
+    """A person's own .bib file; it need not exist."""
     effort: Effort
     report: Callable[[str], None]
 
@@ -65,6 +68,7 @@ class Author:
             latex=self.folder.path / "latex",
             pdf=self.folder.path / f"{study.idea.name}.pdf",
             template=template if template.is_dir() else None,
+            references=self.references,
         )
 
     def _compiler(self) -> LatexCompiler | None:

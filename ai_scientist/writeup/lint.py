@@ -18,7 +18,11 @@ from ai_scientist.writeup.parts import Problem
 from ai_scientist.writeup.typeset import clip
 
 STYLE = Path(__file__).parent / "style"
-PRIMITIVE_FAMILY = re.compile(r"^(?:if\w*|pdf\w+|lua\w+|every\w+|input\w+|openout\w*|openin\w*)$")
+PRIMITIVE_FAMILY = re.compile(
+    r"^(?:if\w*|pdf\w+|lua\w+|every\w+|input\w+|openout\w*|openin\w*"
+    r"|\w*def|(?:re)?new(?!line$|page$)\w+|(?:Re)?New\w+|[Pp]rovide\w+|Declare\w+|set(?!minus$)\w+)$"
+)
+"""Commands that define, set, load or run, whatever package brings them."""
 FORBIDDEN_ENVIRONMENTS = {
     *("document", "filecontents", "verbatim", "lstlisting", "comment", "abstract"),
     *("thebibliography", "titlepage", "longtable", "minipage"),
