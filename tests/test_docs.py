@@ -170,6 +170,7 @@ ELSEWHERE = {
     r"-m ai_scientist review( runs/demo)?": "test_review_browser.py",
     r"-m ai_scientist review --export .*": "test_review.py",
     r"-m ai_scientist decide .*": "test_front_door.py",
+    r"-m ai_scientist template baseline sae .*": "test_references.py",
 }
 
 

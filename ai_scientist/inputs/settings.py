@@ -34,12 +34,11 @@ class Settings:
     allow_unsandboxed: bool = False
     python: str | None = None
     """Interpreter for templates without a lock; those with one have their own."""
-
     tracker: str = "none"
+    """Where metrics are mirrored: none, tensorboard, wandb, wandb-online or mlflow."""
     executor: Literal["local", "slurm"] = "local"
     slurm: str | None = None
     """Options of each job, such as `partition=gpu,gpus=1,time=120`."""
-    """Where metrics are mirrored: none, tensorboard, wandb, wandb-online or mlflow."""
 
     def to_json(self) -> Json:
         """Return the form of settings.json."""
