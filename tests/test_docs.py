@@ -17,6 +17,7 @@ from ai_scientist.cli import launch_parser, main_parser
 from ai_scientist.inputs.settings import Settings
 from ai_scientist.model.recorded import PURPOSES
 from ai_scientist.records import Attempt, AttemptKind, Check, Finding, Hypothesis, Limits, Run, Stop
+from scripts import formats
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAGES = sorted(page for page in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")))
@@ -59,6 +60,11 @@ def test_the_reference_names_every_key() -> None:
     assert set(PURPOSES) <= named("calls.jsonl")
     assert fields(Finding) <= named("report.json")
     assert {str(stop) for stop in Stop} <= named("report.json")
+
+
+def test_the_format_reference_is_the_code() -> None:
+    """docs/formats.md is what `python -m scripts.formats` would write now."""
+    assert formats.PAGE.read_text(encoding="utf-8") == formats.page()
 
 
 @pytest.mark.slow

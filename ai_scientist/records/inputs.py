@@ -17,7 +17,9 @@ class Hypothesis:
     metric: str
     """A metric's name: the shortest unique suffix of its path."""
     direction: Literal["increase", "decrease"]
+    """Where the metric is predicted to go."""
     against: str = "run_0"
+    """The run it is compared with; the control arms are, too."""
     min_effect: float = 0.0
     """Smallest change that counts, in the metric's own unit."""
     proposed_by: Literal["idea", "model"] = "idea"
@@ -28,10 +30,13 @@ class Guard:
     """A price a hypothesis may not be paid with, such as dead latents or fidelity."""
 
     metric: str
+    """A metric's name, as in a hypothesis."""
     direction: Literal["increase", "decrease"]
     """The direction in which the metric may not move by more than `limit`."""
     limit: float
+    """How far: a share of the baseline's value, or in the metric's own unit."""
     kind: Literal["relative", "absolute"] = "relative"
+    """How `limit` is meant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +44,9 @@ class Control:
     """A placebo arm: the best run's code with some configuration values set otherwise."""
 
     name: str
+    """Names the folder of its results, `run_N/arm_NAME/`."""
     overrides: Mapping[str, Scalar]
+    """Configuration key -> value, for this arm alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +56,27 @@ class Idea:
     name: str
     """Names the run folder: [a-z0-9_]+ only."""
     title: str
+    """What a reader calls it."""
     experiment: str
+    """What is to be done, in words; the coder reads it in every step."""
     technical_details: str = ""
+    """The method in detail; the coder reads it in every step."""
     implementation_plan: str = ""
+    """Steps, for the plan alone."""
     abstract: str = ""
+    """For readers; no prompt carries it."""
     template: str | None = None
+    """A name in templates/, or a folder; without it, sae."""
     baseline: str | None = None
+    """For readers; comparisons are with run_0 and the control arms."""
     varies: tuple[str, ...] = ()
     """Configuration keys the idea means to change; others make a comparison confounded."""
     hypotheses: tuple[Hypothesis, ...] = ()
+    """Without any the model proposes them before the first edit."""
     guards: tuple[Guard, ...] = ()
+    """What must not get worse; without any, the template's."""
     controls: tuple[Control, ...] = ()
+    """Placebo arms that the best run is measured against."""
     given: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -69,12 +86,19 @@ class Profile:
 
     name: str
     run_timeout_s: float | None = None
+    """Seconds for one execution; `--run-timeout` where that is less."""
     cpu_threads: int = 1
+    """Threads of OpenMP and the like."""
     gpus: int = 0
+    """GPUs that one execution holds."""
     memory_gb: float = 16.0
+    """Most that all processes of a run may hold."""
     disk_gb: float = 8.0
+    """Most that a run may write."""
     description: str = ""
+    """One line, for people."""
     needs: tuple[str, ...] = ()
+    """What a person must provide first, in words."""
     inputs: tuple[str, ...] = ()
     """Folders of the person's own that its runs may read: `VARIABLE`, or `VARIABLE/folder`."""
 
@@ -85,8 +109,11 @@ class MetricSpec:
 
     name: str
     required: bool = False
+    """Missing or not finite: the run is not valid."""
     direction: Direction = "none"
+    """Which way is better."""
     description: str = ""
+    """What it measures, with its unit."""
     noise: float | None = None
     """Run-to-run standard deviation at an equal seed, where one was measured."""
     volatile: bool = False
@@ -100,17 +127,21 @@ class Template:
     name: str
     folder: Path
     description: str
+    """One line."""
     editable: tuple[str, ...]
+    """Files the coder may change."""
     frozen: tuple[str, ...]
     """Files restored and hashed before each run, relative to the folder."""
     lock: Path | None
-    """Lock file of its environment; None for foreign templates, which use a given interpreter."""
+    """Lock file of its environment; without one `--python` names an interpreter."""
     profiles: Mapping[str, Profile]
     metrics: Mapping[str, MetricSpec]
     primary_metric: str | None
+    """What "the best run" means."""
     guards: tuple[Guard, ...]
     """Taken for ideas that name none."""
     honours_seed: bool
+    """Whether AI_SCIENTIST_SEED moves every random draw: without it noise is not measurable."""
     prepare: str | None
     """Script that builds what all runs share, or None."""
     references: str | None
@@ -132,6 +163,10 @@ class Limits:
     max_failures: int = 6
     """Edits or executions that fail in a row before the experiments end."""
     run_timeout_s: float = 7200.0
+    """Seconds for one execution."""
     max_cost_usd: float | None = 20.0
+    """For model calls; a call that could pass it is not made."""
     max_prompt_tokens: int | None = None
+    """The same in tokens, where prices are unknown."""
     max_gpu_hours: float | None = 24.0
+    """GPUs times hours of all executions."""
