@@ -8,6 +8,12 @@ import pytest
 
 from tests.sae_runs import results_of, smoke
 
+IDEAS = (
+    "ratio_ranked_orthogonal_sae",
+    "hierarchical_orthogonal_sae",
+    "sparsity_guided_orthogonal_sae",
+    "frequency_consistency_sae",
+)
 BLOCK = re.compile(
     r"^(\S+)\n```python\n<<<<<<< SEARCH\n(.*?)=======\n(.*?)>>>>>>> REPLACE\n```", re.M | re.S
 )
@@ -19,7 +25,7 @@ SAE_RECORDINGS = (
 )
 
 
-@pytest.mark.parametrize("name", SAE_RECORDINGS)
+@pytest.mark.parametrize("name", IDEAS)
 def test_recorded_edits_fit(project: Path, name: str) -> None:
     """Scripted edits fit the template or are mended in their step, and bring what controls set."""
     files = {path.name: path.read_text() for path in (project / "templates" / "sae").glob("*.py")}

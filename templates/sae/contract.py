@@ -167,6 +167,7 @@ def _data_dir(profile: str) -> Path:
 def _fix_arithmetic(seed: int) -> None:
     """Make equal seeds give equal bits: fixed threads, no algorithm that depends on timing."""
     torch.set_num_threads(1)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS adds in any order
     # Unlike use_deterministic_algorithms, this does not import torch's compiler: seconds.
     torch.set_deterministic_debug_mode("error")
     torch.manual_seed(seed)

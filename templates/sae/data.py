@@ -17,8 +17,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from activations import read_store
 from corpus import BENIGN, DOMAINS, HAZARD, NEUTRAL, SPELLING
 from language_model import LanguageModel, load_model
+from pretrained import PretrainedModel, load_pretrained
 
 __all__ = [
     "BENIGN",
@@ -79,13 +81,15 @@ class Data:
     scale: float
     """Root mean square of a centered training activation's entries."""
     train_x: Tensor
-    """(N, d) float32, centered and scaled, shuffled once."""
+    """(N, d), centered and scaled, shuffled once; on disk, or on the device where it fits."""
     train_domain: Tensor
     """(N,) uint8."""
     documents: dict[str, Documents]
     """Splits `select` (rank latents), `validation` (choose interventions), `test` (measure)."""
     content_sha256: str
     """Identifies the evaluation documents and the model."""
+    device: torch.device
+    """Where SAEs are trained and measured."""
 
     @property
     def model_name(self) -> str:
@@ -98,22 +102,34 @@ class Data:
         return f"blocks.{self.layer}.hook_resid_post"
 
     def batches(self, batch_size: int, steps: int, seed: int) -> Iterator[Batch]:
-        """Yield `steps` batches in an order that depends on `seed` alone; epochs are reshuffled."""
+        """Yield `steps` batches in an order that depends on `seed` alone.
+
+        Rows lie shuffled, so a batch is a slice of them. An epoch takes the slices in a new order
+        and begins elsewhere, so that its batches are not those of the last one.
+        """
         generator = torch.Generator().manual_seed(seed)
         count = len(self.train_x)
         if batch_size > count:
             raise ValueError(f"a batch of {batch_size} is larger than the {count} training tokens")
-        order, start = torch.randperm(count, generator=generator), 0
+        starts: list[int] = []
         for _ in range(steps):
-            if start + batch_size > count:
-                order, start = torch.randperm(count, generator=generator), 0
-            rows = order[start : start + batch_size]
-            start += batch_size
-            yield Batch(self.train_x[rows], self.train_domain[rows])
+            if not starts:
+                offset = int(torch.randint(count % batch_size + 1, (), generator=generator))
+                order = torch.randperm(count // batch_size, generator=generator)
+                starts = (offset + batch_size * order).tolist()
+            start = starts.pop()
+            rows = slice(start, start + batch_size)
+            yield Batch(
+                self.train_x[rows].to(self.device).float(),
+                self.train_domain[rows].to(self.device),
+            )
 
     @functools.cached_property
-    def model(self) -> LanguageModel:
-        """The language model in plain torch."""
+    def model(self) -> LanguageModel | PretrainedModel:
+        """The language model, in plain torch or in transformers' code."""
+        meta = json.loads((self.folder / "meta.json").read_text())
+        if "model" in meta:
+            return load_pretrained(meta["model"], meta["model_dtype"], self.device)[0]
         return load_model(self.folder / "model")
 
     def tail(self, with_transformer_lens: bool) -> Callable[[Tensor], Tensor]:
@@ -129,15 +145,20 @@ class Data:
 def load_data(folder: Path) -> Data:
     """Read the folder that prepare.py made."""
     meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
-    train = load_file(folder / "train.safetensors")
-    splits = load_file(folder / "documents.safetensors")
+    on_gpu = meta["profile"] == "full" and torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    train = read_store(folder, device)
+    splits = {
+        name: tensor.to(device)
+        for name, tensor in load_file(folder / "documents.safetensors").items()
+    }
     names = sorted({name.split(".")[0] for name in splits})
     fields = [field.name for field in dataclasses.fields(Documents)]
     return Data(
         folder=folder,
         layer=meta["layer"],
         d_model=train["x"].shape[1],
-        mean=train["mean"],
+        mean=train["mean"].to(device),
         scale=float(train["scale"]),
         train_x=train["x"],
         train_domain=train["domain"],
@@ -145,6 +166,7 @@ def load_data(folder: Path) -> Data:
             name: Documents(*(splits[f"{name}.{field}"] for field in fields)) for name in names
         },
         content_sha256=meta["content_sha256"],
+        device=device,
     )
 
 

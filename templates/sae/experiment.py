@@ -27,15 +27,15 @@ class Config:
 
     architecture: str = "topk"
     """`topk`, or `standard`: ReLU latents with an L1 penalty."""
-    n_latents: int = 192
+    n_latents: int = 160
     k: int = 2
     """Active latents per token (topk)."""
     l1_coefficient: float = 0.05
     """Weight of the mean sum of latents (standard)."""
-    training_tokens: int = 460_800
+    training_tokens: int = 230_400
     """Tokens that each SAE is trained on, in batches; epochs are counted in the results."""
     batch_size: int = 512
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     warmup_share: float = 0.05
     """Share of the steps over which the learning rate rises."""
     decay_share: float = 0.3
@@ -51,6 +51,10 @@ class Config:
     """Seeds, the same ones in every run."""
     frontier_repeats: int = 2
     """How many of these seeds are also trained at half and at twice the k."""
+    precision: str = "float32"
+    """Of matrix products while training: `float32` or `bfloat16`."""
+    shared_order: bool = False
+    """Whether all seeds see the data in one order, in one pass, and differ in weights only."""
 
 
 # A profile changes sizes and schedules. Every schedule must fit into `smoke`, the rehearsal.
@@ -67,7 +71,21 @@ PROFILES: dict[str, dict[str, Any]] = {
         "frontier_repeats": 1,
     },
     "small": {},
-    "full": {},
+    "full": {  # 50 M tokens, five epochs of the store; 10 M are enough for screening only
+        "n_latents": 16_384,
+        "k": 40,
+        "training_tokens": 50_000_000,
+        "batch_size": 2048,
+        "learning_rate": 2e-4,
+        "warmup_share": 0.02,
+        "dead_after_tokens": 5_000_000,
+        "auxiliary_latents": 512,
+        "resamplings": 0,
+        "repeats": 1,
+        "frontier_repeats": 1,
+        "precision": "bfloat16",
+        "shared_order": True,
+    },
 }
 
 

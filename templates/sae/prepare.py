@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from activations import write_store
 from corpus import (
     BENIGN,
     DOMAINS,
@@ -34,6 +35,7 @@ from corpus import (
 from data import hash_files
 from language_model import LanguageModel, ModelSize, save_model, token_losses, train_model
 from offline_data import write_datasets
+from prepare_full import FullSize, build_full
 
 MIN_FACT_ACCURACY = 0.95
 SEED = 0
@@ -72,7 +74,7 @@ SIZES = {
     ),
     "small": Size(
         corpus=CorpusSize(
-            entities=40,
+            entities=56,
             relations=4,
             objects=16,
             classes=6,
@@ -84,17 +86,12 @@ SIZES = {
         layers=3,
         layer=1,
         model_documents=8000,
-        model_steps=1600,
+        model_steps=1800,
         sae_documents=4000,
         domains=(HAZARD, BENIGN, NEUTRAL, SPELLING),
         held_out_documents=270,
         threads=1,
     ),
-}
-
-NEEDS = {
-    "full": "profile full needs google/gemma-2-2b in HF_HOME (gated weights), a GPU with at least "
-    "40 GB, and the forget and retain texts of WMDP; this form of the template cannot build it yet"
 }
 
 
@@ -104,14 +101,15 @@ def main() -> None:
     parser.add_argument("--profile", required=True)
     parser.add_argument("--out_dir", type=Path, required=True)
     arguments = parser.parse_args()
-    if arguments.profile not in SIZES:
+    if arguments.profile not in {*SIZES, "full"}:
         sys.exit(
-            f"error: {NEEDS[arguments.profile]}"
-            if arguments.profile in NEEDS
-            else f"error: there is no profile {arguments.profile!r}; there are "
-            + ", ".join([*SIZES, *NEEDS])
+            f"error: there is no profile {arguments.profile!r}; there are "
+            + ", ".join([*SIZES, "full"])
         )
     arguments.out_dir.mkdir(parents=True, exist_ok=True)
+    if arguments.profile == "full":
+        build_full(FullSize(), arguments.out_dir)
+        return
     build(arguments.profile, SIZES[arguments.profile], arguments.out_dir)
 
 
@@ -138,7 +136,7 @@ def build(profile: str, size: Size, folder: Path) -> None:
         )
     say("4 of 4: collecting activations")
     save_model(model, world.vocabulary, folder / "model")
-    _save_training(model, world, size, folder / "train.safetensors")
+    _save_training(model, world, size, folder)
     _save_documents(model, world, size, folder)
     if size.corpus.spelling:
         write_datasets(world, folder / "datasets", SEED)
@@ -191,17 +189,14 @@ def _trained_model(world: World, size: Size) -> LanguageModel:
     return model.eval().requires_grad_(False)
 
 
-def _save_training(model: LanguageModel, world: World, size: Size, path: Path) -> None:
+def _save_training(model: LanguageModel, world: World, size: Size, folder: Path) -> None:
     """Write shuffled activations without <bos>, and with some facts withheld."""
     documents = world.documents(size.sae_documents, "sae", SEED, size.domains, withhold=True)
     x = _residual(model, _tokens(documents), size.layer)[:, 1:].flatten(0, 1)
     domain = torch.tensor([document.domain for document in documents], dtype=torch.uint8)
     domain = domain.repeat_interleave(size.corpus.context - 1)
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(SEED))
-    mean = x.mean(0)
-    scale = (x - mean).square().mean().sqrt()
-    rows = ((x - mean) / scale)[order].contiguous()
-    save_file({"x": rows, "domain": domain[order], "mean": mean, "scale": scale}, path)
+    facts = {"size": dataclasses.asdict(size), "seed": SEED}
+    write_store(folder, [(x, domain)], tokens=len(x), dtype="float32", seed=SEED, facts=facts)
 
 
 def _save_documents(model: LanguageModel, world: World, size: Size, folder: Path) -> None:

@@ -49,6 +49,8 @@ class Settings(Protocol):
     resamplings: int
     repeats: int
     frontier_repeats: int
+    precision: str
+    shared_order: bool
 
 
 class Forward(NamedTuple):
@@ -112,12 +114,13 @@ def train_all(
         for repeat in range(request.config.repeats)
     ]
 
-    def train_seed(plan: tuple[int, Sequence[Any]]) -> list[Trained]:
-        return train_together(request, data, make_learner, *plan)
+    groups = [plans] if request.config.shared_order else [[plan] for plan in plans]
+    processes = granted_processes() if data.device.type == "cpu" else 1
 
-    trained = [
-        one for group in in_processes(train_seed, plans, granted_processes()) for one in group
-    ]
+    def train_group(group: Sequence[tuple[int, Sequence[Any]]]) -> list[Trained]:
+        return train_together(request, data, make_learner, group)
+
+    trained = [one for group in in_processes(train_group, groups, processes) for one in group]
     place = {config.k: number for number, config in enumerate(configs)}
     return sorted(trained, key=lambda one: (place[one.k], one.seed))
 
@@ -142,20 +145,30 @@ def train_together(
     request: Request[Any],
     data: Data,
     make_learner: MakeLearner,
-    repeat: int,
-    configs: Sequence[Any],
+    group: Sequence[tuple[int, Sequence[Any]]],
 ) -> list[Trained]:
-    """Train one seed's SAEs, one for each configuration, in one pass over the same batches."""
-    seed = 1000 * request.seed + repeat
-    sessions = [
-        Session(make_learner(config, data.d_model, seed), config, data) for config in configs
+    """Train SAEs, given by seed and configurations, in one pass over the same batches.
+
+    The order of the data is that of the group's first seed.
+    """
+    first, config = group[0][0], group[0][1][0]
+    steps = config.training_tokens // config.batch_size
+    passes = [
+        (
+            TrainingLog(request, repeat=repeat, steps=steps, batch_size=config.batch_size),
+            repeat,
+            [
+                Session(make_learner(one, data.d_model, 1000 * request.seed + repeat), one, data)
+                for one in configs
+            ],
+        )
+        for repeat, configs in group
     ]
-    first = configs[0]
-    steps = first.training_tokens // first.batch_size
-    log = TrainingLog(request, repeat=repeat, steps=steps, batch_size=first.batch_size)
-    for number, batch in enumerate(data.batches(first.batch_size, steps, seed)):
-        log.step(number, {one.config.k: one.step(number, batch) for one in sessions})
-    return [session.finish(repeat) for session in sessions]
+    batches = data.batches(config.batch_size, steps, 1000 * request.seed + first)
+    for number, batch in enumerate(batches):
+        for log, _, sessions in passes:
+            log.step(number, {one.config.k: one.step(number, batch) for one in sessions})
+    return [session.finish(repeat) for _, repeat, sessions in passes for session in sessions]
 
 
 class Session:
@@ -164,9 +177,10 @@ class Session:
     def __init__(self, learner: Learner, config: Settings, data: Data) -> None:
         self.learner, self.config, self.data = learner, config, data
         self.steps = config.training_tokens // config.batch_size
+        learner.sae.to(data.device)
         self.optimizer = Adam(learner.sae.parameters())
-        self.silent = torch.zeros(config.n_latents)
-        self.dead = torch.zeros(0, dtype=torch.long)
+        self.silent = torch.zeros(config.n_latents, device=data.device)
+        self.dead = torch.zeros(0, dtype=torch.long, device=data.device)
         self.resampled = 0
         self.term_log = TermLog(self.steps)
         self.seconds = 0.0
@@ -177,10 +191,11 @@ class Session:
         """Take one optimizer step; return what is to be logged."""
         started = time.perf_counter()
         sae, config = self.learner.sae, self.config
-        pre = sae.pre_activations(batch.x)
-        latents = sae.activate(pre)
-        forward = Forward(pre, latents, batch.x - sae.decode(latents), self.dead)
-        terms = self.learner.loss_terms(batch, forward)
+        with self._precision():
+            pre = sae.pre_activations(batch.x)
+            latents = sae.activate(pre)
+            forward = Forward(pre, latents, batch.x - sae.decode(latents), self.dead)
+            terms = self.learner.loss_terms(batch, forward)
         sae.zero_grad()
         logged = self.term_log.backward(number, terms, sae.parameters())
         with torch.no_grad():
@@ -203,6 +218,11 @@ class Session:
         down = (self.steps - number) / max(1.0, self.steps * self.config.decay_share)
         return min(1.0, up, down)
 
+    def _precision(self) -> torch.autocast:
+        """Return what makes matrix products bfloat16; weights, moments and sums stay float32."""
+        enabled = self.config.precision == "bfloat16"
+        return torch.autocast(self.data.device.type, dtype=torch.bfloat16, enabled=enabled)
+
     def _count_silence(self, number: int, latents: Tensor) -> None:
         tokens = len(latents)
         self.silent = torch.where((latents > 0).any(0), 0.0, self.silent + tokens)
@@ -222,7 +242,9 @@ class Session:
         sae = self.learner.sae
         error = batch.x - sae.decode(sae.encode(batch.x))
         scores = self.learner.resample_scores(batch, error)
-        tokens = torch.multinomial(scores, len(chosen), generator=self.learner.generator)
+        # On the CPU, where the seed's generator is: the same draws on every device.
+        drawn = torch.multinomial(scores.cpu(), len(chosen), generator=self.learner.generator)
+        tokens = drawn.to(error.device)
         rows = nn.functional.normalize(error[tokens], dim=1)  # (C, d)
         size = sae.W_enc.norm(dim=0).mean()
         sae.W_dec[chosen] = rows
