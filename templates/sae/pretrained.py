@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from contract import stop
+
 
 def input_folders() -> dict[str, Path]:
     """Return the person's folders that this profile may read, by their names in template.toml."""
@@ -84,10 +86,18 @@ class PretrainedModel:
 
 
 def load_pretrained(name: str, dtype: str, device: torch.device) -> tuple[PretrainedModel, Any]:
-    """Load a model and its tokenizer from the hub folder of HF_HOME; nothing is downloaded."""
-    if hub := input_folders().get("HF_HOME/hub"):
-        os.environ["HF_HUB_CACHE"] = str(hub)
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    """Load a model and its tokenizer from the hub folder of HF_HOME, or from a folder.
+
+    Nothing is downloaded: what is not there ends the process with a sentence.
+    """
+    hub = input_folders().get("HF_HOME/hub")
+    there = Path(name) if hub is None else hub / f"models--{name.replace('/', '--')}"
+    if not there.is_dir():
+        stop(
+            f"{name} is not in HF_HOME: ask for access to its weights, "
+            f"`huggingface-cli download {name}`, and name the folder in HF_HOME"
+        )
+    os.environ |= {"HF_HUB_OFFLINE": "1"} | ({"HF_HUB_CACHE": str(hub)} if hub else {})
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     # Gemma 2 caps its attention logits, which only the eager form does.
