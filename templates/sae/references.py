@@ -93,7 +93,7 @@ def tune(request: Request[Config], data: Data, configs: Sequence[Config]) -> lis
     print(f"tuning the penalty on {tokens} tokens, {len(tried)} values at once", flush=True)
     aside = dataclasses.replace(request, out_dir=request.out_dir / "tuning")
     aside.out_dir.mkdir(exist_ok=True)
-    trained = train_together(aside, data, FamilyLearner, 0, tried)
+    trained = train_together(aside, data, FamilyLearner, [(0, tried)])
     measured = [mean_l0(one.sae, data) for one in trained]
     for penalty, l0 in zip(PENALTIES, measured, strict=True):
         print(f"penalty {penalty:.3g}: L0 {l0:.2f}", flush=True)
