@@ -5,8 +5,10 @@ import random
 
 import pytest
 
+from ai_scientist.judging.items import spreads
 from ai_scientist.judging.statistics import bootstrap_interval, compare, holm
-from ai_scientist.records import MetricSpec, Results
+from ai_scientist.notes.facts import facts
+from ai_scientist.records import MetricSpec, Results, Run
 from ai_scientist.results.tables import format_number, format_percent, format_with_error
 
 
@@ -102,6 +104,49 @@ def test_bootstrap_draws_whole_groups() -> None:
     assert alone[1] - alone[0] < 0.25 < grouped[1] - grouped[0]
     with pytest.raises(ValueError, match="no values"):
         bootstrap_interval([])
+
+
+def letters(*rates: float) -> Results:
+    """An evaluation that lists a rate, a count and an outcome for each letter."""
+    metrics = {f"absorption/details[{letter}]/rate": rate for letter, rate in enumerate(rates)}
+    counts = {f"absorption/details[{letter}]/words": 100.0 + letter for letter in range(len(rates))}
+    right = {f"absorption/details[{letter}]/right": float(rate < 0.3) for letter, rate in
+             enumerate(rates)}  # fmt: skip
+    return Results(
+        metrics={"absorption/mean": sum(rates) / len(rates), **metrics, **counts, **right}
+    )
+
+
+def test_the_items_of_one_model_are_resampled() -> None:
+    """What is listed by letter has an interval, alone and against the same letters of another."""
+    ours, theirs = letters(0.1, 0.2, 0.3, 0.25, 0.15), letters(0.2, 0.3, 0.4, 0.35, 0.25, 0.9)
+    alone = {one.place: one for one in spreads(ours)}
+    assert alone.keys() == {"absorption/details/rate", "absorption/details/right"}
+    rate = alone["absorption/details/rate"]
+    assert (rate.items, rate.mean) == (5, pytest.approx(0.2))
+    assert rate.interval[0] < 0.2 < rate.interval[1]
+    change = next(iter(spreads(ours, theirs)))
+    assert change.items == 5
+    assert change.mean == pytest.approx(-0.1)
+    assert change.interval == pytest.approx((-0.1, -0.1))  # the letters differ, the change does not
+    assert not list(spreads(letters(0.1, 0.2, 0.3)))
+
+
+def test_facts_tell_noise_detectable_effect_and_items() -> None:
+    """Beside each change stands what it rests on, and the same records give the same bytes."""
+    base = Run(name="run_0", title="Baseline", results=seeded(1.0, 1.1, 0.9, 1.0))
+    run = Run(name="run_1", title="Variant", results=seeded(1.1, 1.25, 1.02, 1.09))
+    text = facts(run, base, {})
+    assert "than run_0, 4 paired seeds, SE 0.01323, detectable from 0.05630" in text
+    assert facts(run, base, {}).encode() == text.encode()
+    one = Run(name="run_1", title="Variant", results=letters(0.1, 0.2, 0.3, 0.25, 0.15))
+    other = Run(name="run_0", title="Baseline", results=letters(0.2, 0.3, 0.41, 0.35, 0.25))
+    text = facts(one, other, {})
+    assert "one seed, noise not measured" in text
+    assert "Within this model: absorption/details/rate: 0.2000 over 5 items, 95% " in text
+    assert "against run_0 on the same items -0.1020 over 5 items" in text
+    assert "says nothing of other training seeds" in text
+    assert facts(one, other, {}).encode() == text.encode()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
+from ai_scientist.judging.items import Spread, spreads
 from ai_scientist.judging.statistics import Comparison, compare
 from ai_scientist.records import Idea, MetricSpec, Results, Run, Scalar, Template
 from ai_scientist.results.tables import format_number, format_with_error
@@ -23,6 +25,7 @@ END_OF_FACTS = "[end of facts]"
 MAX_CONFIGURATION_ROWS = 12
 MAX_METRIC_ROWS = 24
 MAX_TABLE_METRICS = 8
+MAX_ITEM_ROWS = 6
 
 
 def notes_header(idea: Idea, baseline: Run, specs: Mapping[str, MetricSpec]) -> str:
@@ -68,6 +71,7 @@ def facts(run: Run, baseline: Run, specs: Mapping[str, MetricSpec]) -> str:
         if check.verdict in ("finding", "not decidable")
     ]
     lines += metric_rows(run, baseline, specs)
+    lines += item_rows(run, baseline)
     lines += [f"Not run: {name}: {reason}" for name, reason in sorted(run.results.not_run.items())]
     return "\n".join([*lines, END_OF_FACTS])
 
@@ -90,6 +94,25 @@ def metric_rows(
     if len(paths) > limit:
         rows.append(f"… and {len(paths) - limit} more metrics in {run.name}/final_info.json")
     return rows
+
+
+def item_rows(run: Run, baseline: Run, limit: int = MAX_ITEM_ROWS) -> list[str]:
+    """Return one line per number that an evaluation lists by item: how firmly it was measured."""
+    changes: dict[str, Spread] = {}
+    if run.name != baseline.name:
+        changes = {one.place: one for one in spreads(run.results, baseline.results)}
+    rows = []
+    for seen in islice(spreads(run.results), limit):
+        row = f"Within this model: {seen.place}: {_by_resampling(seen)}"
+        if change := changes.get(seen.place):
+            row += f"; against run_0 on the same items {_by_resampling(change)}"
+        rows.append(f"{row}; says nothing of other training seeds")
+    return rows
+
+
+def _by_resampling(seen: Spread) -> str:
+    low, high = (format_number(end) for end in seen.interval)
+    return f"{format_number(seen.mean)} over {seen.items} items, 95% {low} to {high}"
 
 
 def describe_comparison(seen: Comparison) -> str:
