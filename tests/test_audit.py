@@ -226,6 +226,25 @@ def test_a_paper_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     assert [(n.text, n.file) for n in numbers] == [("222.22", "inner.tex")]
 
 
+def test_what_the_gates_found_is_repeated(tmp_path: Path) -> None:
+    """A capsule's findings on what measured the run keep their kinds."""
+    for name in ("run_0", "run_1"):
+        (tmp_path / name).mkdir()
+        shutil.copy(FOLDERS / "widths" / "run_0" / "final_info.json", tmp_path / name)
+    checks = [
+        {"gate": "frozen", "verdict": "finding", "detail": "the commit changed data.py"},
+        {"gate": "comparable", "verdict": "finding", "detail": "measured otherwise than run_0"},
+        {"gate": "mechanism", "verdict": "finding", "detail": "mechanism_missing: it is gone"},
+    ]
+    (tmp_path / "run_1" / "run.json").write_text(json.dumps({"name": "run_1", "checks": checks}))
+    told = {f.kind: f.detail for f in audit(tmp_path) if f.where == "run_1/run.json"}
+    assert told == {
+        "frozen_touched": "the commit changed data.py",
+        "not_comparable": "measured otherwise than run_0",
+        "mechanism_missing": "it is gone",
+    }
+
+
 def test_a_run_survives_its_capsule(tmp_path: Path) -> None:
     """run.json read back gives the run that was written, and a damaged one loses no result."""
     results = read_results(FOLDERS / "widths" / "run_0" / "final_info.json", {})

@@ -159,6 +159,8 @@ def test_a_half_applied_edit_leaves_nothing(launch: Launch) -> None:
     gave_up = [("run_1/edit_1", text) for text in (half, "Sorry.", "I cannot.")]
     outcome = launch([*gave_up, ("run_1/edit_2", whole), ("run_2/edit_1", DONE)])
     assert outcome.code == 0, outcome.err
+    capsules = [outcome.folder / run / "run.json" for run in ("run_0", "run_1")]
+    assert len({json.loads(path.read_text())["measured_with"] for path in capsules}) == 1
     source = (outcome.folder / "experiment.py").read_text()
     assert "learning_rate: float = 0.2" in source
     assert "0.05" not in source

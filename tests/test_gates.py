@@ -12,7 +12,7 @@ from ai_scientist.execution.local import LocalExecutor
 from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.inputs.templates import load_template
 from ai_scientist.judging.changes import describe_seed_only_change
-from ai_scientist.judging.gates import Gates, check_comparable, check_lint
+from ai_scientist.judging.gates import Gates, check_comparable, check_lint, check_measuring
 from ai_scientist.records import Code, GateReport, Limits
 from ai_scientist.run_folder.workspace import create_run_folder
 from ai_scientist.sandbox.choice import choose_sandbox
@@ -241,9 +241,20 @@ def test_a_frozen_file_that_a_commit_changed_is_restored_for_the_run(judged: Jud
     laboratory = judged.gates.laboratory
     laboratory.folder.write({"evaluation.py": "def accuracy(*_):\n    return 1.0\n"})
     commit = laboratory.folder.commit("touch", ["evaluation.py"])
-    laboratory.smoke("touched", commit, {})
+    seen = laboratory.smoke("touched", commit, {})
+    assert seen.frozen_touched == ("evaluation.py",)
     source = laboratory.folder.staging("touched") / "source" / "evaluation.py"
     assert source.read_text() == laboratory.folder.read(judged.old.commit, "evaluation.py")
     assert judged.journal.lines == [
         ("frozen_touched", {"about": "touched", "file": "evaluation.py"})
     ]
+
+
+def test_what_measures_a_run_has_a_fingerprint(judged: Judged) -> None:
+    """Another evaluation, machine or data than the baseline's is a finding; touched files too."""
+    key = judged.gates.laboratory.bench.measuring_key
+    assert check_measuring(key, key, ()) == check_measuring(key, "", ()) == []
+    other, touched = check_measuring(key, "another", ["data.py", "data.py"])
+    assert (other.gate, other.verdict) == ("comparable", "finding")
+    assert (touched.gate, touched.verdict) == ("frozen", "finding")
+    assert "changed data.py" in touched.detail

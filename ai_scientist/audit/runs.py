@@ -208,15 +208,16 @@ def _inactive(run: Run) -> Iterator[Finding]:
 
 
 def _checks(run: Run) -> Iterator[Finding]:
-    """Repeat what the gates found when the run was made."""
-    kinds = {"frozen": "frozen_touched", "comparable": "not_comparable"}
+    """Repeat what the gates found when the run was made; some say the kind themselves."""
+    kinds = {"frozen": "frozen_touched", "differs": "identical_metrics"}
     for check in run.checks:
-        if check.verdict == "finding":
-            kind = next((k for word, k in kinds.items() if word in check.gate), "not_comparable")
-            kind = "identical_metrics" if "identical" in check.gate else kind
-            yield Finding(
-                kind=kind, run=run.name, where=f"{run.name}/run.json", detail=check.detail
-            )
+        if check.verdict != "finding":
+            continue
+        kind, detail = kinds.get(check.gate, "not_comparable"), check.detail
+        if check.gate in ("believable", "mechanism"):
+            named = re.match(r"([a-z]+_[a-z_]+): (.+)", detail, re.S)
+            kind, detail = named.groups() if named else ("mechanism_missing", detail)
+        yield Finding(kind=kind, run=run.name, where=f"{run.name}/run.json", detail=detail)
 
 
 def _noise(study: Study) -> Iterator[Finding]:

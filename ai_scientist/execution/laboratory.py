@@ -121,6 +121,7 @@ class Laboratory:
         self.executed: set[str] = set()
         """Keys of all executions, whatever came of them."""
         self._frozen: tuple[str, Mapping[str, str]] | None = None
+        self._touched: dict[str, list[str]] = {}
 
     def run(
         self,
@@ -259,7 +260,8 @@ class Laboratory:
             self._frozen = (first, self.folder.hashes(first, names))
         first, known = self._frozen
         found = known if commit == first else self.folder.hashes(commit, names)
-        for name in (name for name in names if found.get(name) != known.get(name)):
+        self._touched[key] = [name for name in names if found.get(name) != known.get(name)]
+        for name in self._touched[key]:
             self._journal.note("frozen_touched", {"about": key, "file": name})
             self._report(f"{key}: frozen file {name} was changed; it is restored for the run")
             write_atomically(source / name, self.folder.read(first, name))
@@ -321,6 +323,7 @@ class Laboratory:
             "results": None,
             "failure": None,
             "problem": "",
+            "frozen_touched": self._touched.pop(request.key, []),
             "lines_ran": _take_record(request.staging / "source" / request.out_name),
         }
         if execution.cause is not ExitCause.EXIT:

@@ -40,6 +40,8 @@ class Observation:
     """Why there are no results, worded for the coder."""
     lines_ran: tuple[int, ...] | None = None
     """Lines of experiment.py that ran; None when that was not recorded."""
+    frozen_touched: tuple[str, ...] = ()
+    """Frozen files that the commit had changed; the template's own were put in their place."""
 
 
 def tail_of_logs(execution: Execution) -> str:
@@ -87,6 +89,7 @@ def observation_from_json(stored: Json) -> Observation:
         **{
             **stored,
             "lines_ran": tuple(lines) if lines is not None else None,
+            "frozen_touched": tuple(stored.get("frozen_touched", ())),
             "results": results_from_json(results) if results is not None else None,
             "failure": AttemptKind(failure) if failure else None,
         }

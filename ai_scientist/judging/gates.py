@@ -301,6 +301,22 @@ def check_identical(run: Run, previous: Run, specs: Mapping[str, MetricSpec]) ->
     return Check(gate="differs", verdict="finding", detail=detail)
 
 
+def check_measuring(now: str, baseline: str, touched: Iterable[str]) -> list[Check]:
+    """Find that a run is measured otherwise than its baseline, or that its commit meant it to be.
+
+    `now` and `baseline` are fingerprints; an empty one is of a baseline that others measured.
+    """
+    found = []
+    if baseline and now != baseline:
+        what = "evaluation, data, environment or machine is another"
+        detail = f"measured otherwise than run_0: {what}"
+        found.append(Check(gate="comparable", verdict="finding", detail=detail))
+    if names := ", ".join(sorted(set(touched))):
+        detail = f"the commit changed {names}; the template's own was run"
+        found.append(Check(gate="frozen", verdict="finding", detail=detail))
+    return found
+
+
 def check_comparable(
     moved: Mapping[str, tuple[Scalar, Scalar]], varies: Iterable[str]
 ) -> tuple[Check, tuple[str, ...]]:

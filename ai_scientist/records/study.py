@@ -123,6 +123,8 @@ class Run:
     """Control arms run with this run's code: name -> results."""
     step: str = ""
     """The accepted edit, such as `run_3/edit_2`."""
+    measured_with: str = ""
+    """Fingerprint of frozen files, data, environment, profile and kind of machine."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Which trained models stay in a run folder when the experiments are over.
+"""What of a run stays: in git, and of the trained models when the experiments are over.
 
 Experiments that keep what they trained leave it in a folder `sae/` of what they write:
 
@@ -11,11 +11,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal
 
+from ai_scientist.inputs.foreign import side_files
 from ai_scientist.protocols import Journal
 from ai_scientist.records import Json
 from ai_scientist.run_folder.workspace import RunFolder
 from ai_scientist.sandbox.leftovers import remove_tree
 
+MAX_TRACKED_BYTES = 20_000_000
 TRAINED = "sae"
 DEPTH = 4
 """Folders between the run folder's top and a `sae/`, at most."""
@@ -63,3 +65,18 @@ def is_kept(name: str, keep: Keep, runs: Collection[str]) -> bool:
     run, *between, _ = name.split("/")
     own = not between or (len(between) == 1 and between[0].startswith("seed_"))
     return keep == "all" or (keep == "best" and run in runs and own)
+
+
+def kept_in_git(folder: RunFolder, run: str, *, everything: bool = False) -> list[str]:
+    """Return the files of a run that plots and readers need; logs and weights stay outside git.
+
+    `everything` keeps what is small: nobody knows which files a foreign plot.py reads.
+    """
+    place = folder.run(run)
+    if everything:
+        return [f"{run}/{name}" for name in side_files(place)]
+    return [
+        f"{run}/{name}"
+        for name in ("final_info.json", "run.json", "metrics.jsonl")
+        if (place / name).is_file() and (place / name).stat().st_size <= MAX_TRACKED_BYTES
+    ]

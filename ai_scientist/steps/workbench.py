@@ -18,7 +18,6 @@ from ai_scientist.inputs.foreign import (
     copy_given_baseline,
     has_given_baseline,
     read_given_baseline,
-    side_files,
 )
 from ai_scientist.judging.changes import unified_diff
 from ai_scientist.judging.gates import (
@@ -26,6 +25,7 @@ from ai_scientist.judging.gates import (
     Gates,
     check_comparable,
     check_identical,
+    check_measuring,
     describe_changed_lines,
 )
 from ai_scientist.judging.mechanism import check_mechanisms
@@ -59,10 +59,9 @@ from ai_scientist.run_folder.study import (
     run_from_json,
     run_to_json,
 )
-from ai_scientist.run_folder.workspace import RunFolder
 from ai_scientist.steps.approval import Approvals
+from ai_scientist.steps.keeping import kept_in_git
 
-MAX_TRACKED_BYTES = 20_000_000
 FINDINGS_ON_A_RUN = ("mechanism_inactive", "foreign_result")
 
 
@@ -287,6 +286,10 @@ class FolderWorkbench:
         baseline, previous = self._baseline_and_previous(results)
         against_baseline = config_diff(baseline, results)
         comparable, confounded = check_comparable(against_baseline, self._idea.varies)
+        first = next(iter(self.runs.values()), None)
+        touched = [name for seen in observations for name in seen.frozen_touched]
+        known = first.measured_with if first else ""
+        measuring = check_measuring(bench.measuring_key, known, touched)
         return Run(
             name=name,
             title=title,
@@ -299,7 +302,8 @@ class FolderWorkbench:
             config_diff_baseline=against_baseline,
             config_diff_previous=config_diff(previous, results),
             confounded=confounded,
-            checks=(*checks, comparable),
+            checks=(*checks, comparable, *measuring),
+            measured_with=bench.measuring_key,
             versions=bench.versions,
             hardware=describe_hardware(),
             sandbox_tier=observations[0].sandbox_tier,
@@ -373,21 +377,6 @@ class FolderWorkbench:
             old = {name: self.folder.read(runs[-1].commit, name) for name in code.files}
         parts = [unified_diff(old.get(name, ""), text, name) for name, text in code.files.items()]
         return "".join(parts) if runs else ""
-
-
-def kept_in_git(folder: RunFolder, run: str, *, everything: bool = False) -> list[str]:
-    """Return the files of a run that plots and readers need; logs and weights stay outside git.
-
-    `everything` keeps what is small: nobody knows which files a foreign plot.py reads.
-    """
-    place = folder.run(run)
-    if everything:
-        return [f"{run}/{name}" for name in side_files(place)]
-    return [
-        f"{run}/{name}"
-        for name in ("final_info.json", "run.json", "metrics.jsonl")
-        if (place / name).is_file() and (place / name).stat().st_size <= MAX_TRACKED_BYTES
-    ]
 
 
 def execution_key(name: str, number: int, seed: int | None) -> str:

@@ -10,7 +10,7 @@ from ai_scientist.execution.observation import Observation
 from ai_scientist.inputs.foreign import copy_given_baseline, has_given_baseline, read_given_baseline
 from ai_scientist.records import Limits, Template
 from ai_scientist.results.naming import ends_with
-from ai_scientist.steps.workbench import kept_in_git
+from ai_scientist.steps.keeping import kept_in_git
 from ai_scientist.template_tools.defects import Defect, read_template
 from ai_scientist.template_tools.scratch import Scratch, scratch_laboratory
 
