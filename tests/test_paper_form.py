@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from ai_scientist.writeup.parts import Effort
 from tests.paper_desk import BIB, SECTIONS, Desk, kinds
 
@@ -88,6 +90,7 @@ def test_words_that_stick_out_get_wider_spaces(tmp_path: Path) -> None:
     assert (outcome.compiled, outcome.findings) == (True, ())
 
 
+@pytest.mark.slow
 def test_a_formula_that_sticks_out_goes_to_the_model(tmp_path: Path) -> None:
     """What no rule can mend is sent back with how far it sticks out; the better PDF is kept."""
     desk = write_method(tmp_path, METHOD + WIDE_FORMULA, (NARROW,))
@@ -98,6 +101,7 @@ def test_a_formula_that_sticks_out_goes_to_the_model(tmp_path: Path) -> None:
     assert "Nothing is wide here" in desk.section("method")
 
 
+@pytest.mark.slow
 def test_a_mend_that_makes_it_worse_is_not_kept(tmp_path: Path) -> None:
     """A repair of form that is no better costs its call: text, sources and PDF stay."""
     worse = METHOD + WIDE_FORMULA + "And once more.\n" + WIDE_FORMULA

@@ -240,11 +240,12 @@ def author_line(provenance: Provenance) -> str:
 
 def disclosure(study: Study, provenance: Provenance) -> str:
     """Return latex/disclosure.tex: the box on the first page."""
+    day = f"on {escape(provenance.date)}" if provenance.date else "afterwards"
     if provenance.recorded:
         who = (
             "The edits of the code and the prose of this paper are model replies that the authors"
             " of the software wrote for this idea beforehand and that were replayed; the edits were"
-            " applied, and runs, numbers, figures and verdicts were made, on the day given above."
+            f" applied, and runs, numbers, figures and verdicts were made, {day}."
         )
     else:
         who = (

@@ -121,11 +121,11 @@ def _breakable(match: re.Match[str]) -> str:
 def float_of(figure: Figure, caption: str) -> str:
     """Return the float that shows `figure`."""
     return rf"""
-\begin{{figure}}[!htb]
+\begin{{widefigure}}[!htb]
 \centering
 \includegraphics[width=\linewidth,height=0.5\textheight,keepaspectratio]{{figures/{safe_name(figure)}}}
 \caption{{{caption}{figure.note}}}\label{{{figure.label}}}
-\end{{figure}}
+\end{{widefigure}}
 """
 
 
