@@ -11,6 +11,7 @@ Decoder rows are put to unit length before anything is measured; reconstructions
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -149,6 +150,9 @@ def _load_dictionary_learning(folder: Path) -> Loaded:
 
 
 def _in_release(release: str, pattern: str) -> list[Found]:
+    folders = json.loads(os.environ.get("AI_SCIENTIST_INPUTS") or "{}")
+    if hub := folders.get("HF_HOME/hub"):
+        os.environ["HF_HUB_CACHE"] = hub  # read when huggingface_hub is imported
     from sae_bench.sae_bench_utils.sae_selection_utils import get_saes_from_regex
 
     try:
