@@ -125,7 +125,10 @@ class Material:
         """
         shown = figures_shown(texts)
         left = [figure for figure in self.figures if figure.name not in shown]
-        by_code = "".join(float_of(figure, figure.caption) for figure in left if figure.by_code)
+        height = 0.33 if shown else 0.5  # two on a page of the appendix
+        by_code = "".join(
+            float_of(figure, figure.caption, height=height) for figure in left if figure.by_code
+        )
         unused = [figure.name for figure in left if not figure.by_code]
         said = f"Drawn, and shown nowhere: {', '.join(map(breakable, unused))}.\n" if unused else ""
         if not shown:

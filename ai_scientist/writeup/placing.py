@@ -118,12 +118,12 @@ def _breakable(match: re.Match[str]) -> str:
     return rf"\texttt{{{broken}}}"
 
 
-def float_of(figure: Figure, caption: str) -> str:
-    """Return the float that shows `figure`."""
+def float_of(figure: Figure, caption: str, *, height: float = 0.5) -> str:
+    """Return the float that shows `figure`, at most `height` of the page high."""
     return rf"""
 \begin{{widefigure}}[!htb]
 \centering
-\includegraphics[width=\linewidth,height=0.5\textheight,keepaspectratio]{{figures/{safe_name(figure)}}}
+\includegraphics[width=\linewidth,height={height:g}\textheight,keepaspectratio]{{figures/{safe_name(figure)}}}
 \caption{{{caption}{figure.note}}}\label{{{figure.label}}}
 \end{{widefigure}}
 """
