@@ -6,7 +6,7 @@
         {"family": "trained", "source": …, "number": 1}   the second one found there
 
 Everything else is as in experiment.py: data, seeds, sizes, evaluations, files. `relu` and `gated`
-are tuned to the k of the others by one short pass over several penalties and interpolation; where
+are tuned to the k of the others by two passes over several penalties and interpolation; where
 the L0 of the test documents misses k all the same, the result says "different L0".
 """
 
@@ -34,8 +34,10 @@ from training import points, train_all, train_together
 LINEAR = ("pca", "identity")
 PENALTIES = tuple(10 ** (number / 2 - 4) for number in range(8))
 """Tried in the tuning pass, 1e-4 to 3e-1."""
-TUNING_SHARE = {"smoke": 1.0, "small": 0.5, "full": 0.1}
-"""How much of the training the tuning pass takes."""
+TUNING_SHARES = {"smoke": (1.0, 1.0), "small": (0.5, 1.0), "full": (0.1, 0.3)}
+"""How much of the training the coarse and the fine tuning pass take."""
+AROUND = (0.7, 1.0, 1.4)
+"""What the fine pass tries, as multiples of what the coarse one said."""
 L0_TOLERANCE = 0.1
 """Relative distance of L0 from k up to which two SAEs count as equally sparse."""
 
@@ -81,39 +83,54 @@ def train_family(request: Request[Config], data: Data) -> list[Trained]:
 
 
 def tune(request: Request[Config], data: Data, configs: Sequence[Config]) -> list[Config]:
-    """Return the configurations with the penalties at which L0 comes to their k."""
-    share = TUNING_SHARE[request.profile]
+    """Return the configurations with the penalties at which L0 comes to their k.
+
+    A coarse pass over all PENALTIES, then one of more tokens over a few around what it says.
+    """
+    coarse, fine = TUNING_SHARES[request.profile]
+    measured = sweep(request, data, PENALTIES, coarse)
+    guesses = [penalty_for(config.k, measured) for config in configs]
+    around = {guess * factor for guess in guesses for factor in AROUND}
+    measured = sweep(request, data, sorted(around), fine)
+    return [
+        dataclasses.replace(config, l1_coefficient=penalty_for(config.k, measured))
+        for config in configs
+    ]
+
+
+def sweep(
+    request: Request[Config], data: Data, penalties: Sequence[float], share: float
+) -> list[tuple[float, float]]:
+    """Train with several penalties in one pass, and return each with the L0 that came of it."""
     tokens = int(request.config.training_tokens * share)
     tried = [
         dataclasses.replace(
             request.config, l1_coefficient=penalty, training_tokens=tokens, k=number + 1
         )  # k is not used by these families; it tells the SAEs of the pass apart
-        for number, penalty in enumerate(PENALTIES)
+        for number, penalty in enumerate(penalties)
     ]
     print(f"tuning the penalty on {tokens} tokens, {len(tried)} values at once", flush=True)
     aside = dataclasses.replace(request, out_dir=request.out_dir / "tuning")
     aside.out_dir.mkdir(exist_ok=True)
     trained = train_together(aside, data, FamilyLearner, [(0, tried)])
-    measured = [mean_l0(one.sae, data) for one in trained]
-    for penalty, l0 in zip(PENALTIES, measured, strict=True):
-        print(f"penalty {penalty:.3g}: L0 {l0:.2f}", flush=True)
-    return [
-        dataclasses.replace(config, l1_coefficient=penalty_for(config.k, list(PENALTIES), measured))
-        for config in configs
+    measured = [
+        (penalty, mean_l0(one.sae, data)) for penalty, one in zip(penalties, trained, strict=True)
     ]
+    for penalty, l0 in measured:
+        print(f"penalty {penalty:.3g}: L0 {l0:.2f}", flush=True)
+    return measured
 
 
-def penalty_for(target: float, penalties: Sequence[float], measured: Sequence[float]) -> float:
+def penalty_for(target: float, measured: Sequence[tuple[float, float]]) -> float:
     """Return the penalty at which L0 is `target`, linear between neighbors on both log scales.
 
     L0 falls with the penalty; where the target is out of reach, the closest end is returned.
     """
-    pairs = list(zip(penalties, measured, strict=True))
-    for (low, above), (high, below) in itertools.pairwise(pairs):
+    for (low, above), (high, below) in itertools.pairwise(measured):
         if above >= target >= below > 0 and above > below:
             share = math.log(above / target) / math.log(above / below)
             return low * (high / low) ** share
-    return min(pairs, key=lambda pair: abs(math.log(max(pair[1], 1e-3) / target)))[0]
+    return min(measured, key=lambda pair: abs(math.log(max(pair[1], 1e-3) / target)))[0]
 
 
 @torch.no_grad()
