@@ -96,6 +96,7 @@ def bench_for(
         python=Path(settings.python) if settings.python else None,
         variables=variables,
         cache_gb=settings.cache_gb,
+        idea=assignment.idea,
     )
 
 

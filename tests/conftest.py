@@ -12,7 +12,11 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
+from ai_scientist.execution.bench import make_bench
+from ai_scientist.execution.local import LocalExecutor
+from ai_scientist.inputs.templates import load_template
 from ai_scientist.machine.environments import default_cache_root, environment_for
+from ai_scientist.sandbox.choice import choose_sandbox
 from tests.digits_runs import NEW, finish
 from tests.sae_runs import call
 
@@ -104,6 +108,17 @@ def smoke_data(sae_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
             assert done.returncode == 0, done.stderr
     assert (folder / "meta.json").exists(), "the worker that made it says why"
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_data(cache_root: Path) -> Path:
+    """What prepare.py builds for the small profile, once in minutes, and then kept in the cache."""
+    template = load_template(PROJECT / "templates" / "sae")
+    sandbox = choose_sandbox(allow_unsandboxed=True, probe_folder=cache_root / "probe")
+    bench = make_bench(
+        template, "small", executor=LocalExecutor(sandbox), cache=cache_root, report=print
+    )
+    return bench.data["small"]
 
 
 @pytest.fixture

@@ -11,7 +11,12 @@ from typing import Any
 
 
 def call(
-    python: Path, folder: Path, *command: str, threads: int = 1, **variables: str
+    python: Path,
+    folder: Path,
+    *command: str,
+    threads: int = 1,
+    timeout_s: float = 250,
+    **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run python in a copy of the template, with the AI_SCIENTIST_* variables that are given."""
     given = {f"AI_SCIENTIST_{name}": value for name, value in variables.items()}
@@ -23,7 +28,7 @@ def call(
         capture_output=True,
         text=True,
         check=False,
-        timeout=250,
+        timeout=timeout_s,
     )
 
 

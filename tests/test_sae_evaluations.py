@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
+from typing import Any
 
-from tests.sae_runs import inside
+import pytest
+
+from ai_scientist.inputs.ideas import read_ideas
+from ai_scientist.inputs.templates import evaluations_named, load_template
+from ai_scientist.results.reading import read_results
+from tests.sae_runs import call, inside, results_of
+
+IDEAS = (
+    "ratio_ranked_orthogonal_sae",
+    "hierarchical_orthogonal_sae",
+    "sparsity_guided_orthogonal_sae",
+    "frequency_consistency_sae",
+)
+TRAINED = """
+        import contextlib, io, json, os, random, torch
+        import numpy as np
+        from pathlib import Path
+        from data import load_data
+        from experiment import PROFILES, Config, Trainer
+        from training import Session
+        torch.set_num_threads(1)
+        data = load_data(Path({data!r}))
+        config = Config(**PROFILES["smoke"])
+        session = Session(Trainer(config, data.d_model, 0), config, data)
+        for number, batch in enumerate(data.batches(192, 60, 0)): session.step(number, batch)
+        sae = session.finish(0).sae
+"""
 
 
 def test_generated_data_sets(sae_python: Path, template: Path, tmp_path: Path) -> None:
@@ -60,3 +89,216 @@ def test_generated_data_sets(sae_python: Path, template: Path, tmp_path: Path) -
     assert got["choices"] == [4]
     assert got["right"]
     assert got["answers"] == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+def test_every_evaluation(sae_python: Path, template: Path, small_data: Path) -> None:
+    """All nine run offline, measure what ideas predict, and give a seed the same bits again.
+
+    The second run has one SAE and one process where the first has two.
+    """
+    names = load_template(template).profiles["small"].evaluations
+    for run, repeats in (("run_0", 2), ("run_1", 1)):
+        overrides = {"repeats": repeats, "frontier_repeats": 0, "training_tokens": 153_600}
+        done = call(
+            sae_python,
+            template,
+            "experiment.py",
+            f"--out_dir={run}",
+            threads=repeats,
+            timeout_s=900,
+            PROFILE="small",
+            DATA=str(small_data),
+            EVALUATIONS=" ".join(names),
+            OVERRIDES=json.dumps(overrides),
+        )
+        assert done.returncode == 0, done.stderr
+    two, one = results_of(template, "run_0"), results_of(template, "run_1")
+    assert two.pop("not run") == one.pop("not run") == {}
+    assert {section.split()[0] for section in two} >= set(names) - {"sparse_probing"}
+    for section in two:
+        for metric, (first, _) in two[section]["per_seed"].items():
+            assert one[section]["per_seed"][metric] == [first], metric
+    hashes = {part["measured"]["evaluation_sha256"] for part in (*two.values(), *one.values())}
+    assert len(hashes) == 1
+    _check_plausible(template)
+
+
+def _check_plausible(template: Path) -> None:
+    specs = load_template(template).metrics
+    results = read_results(template / "run_0" / "final_info.json", specs).metrics
+    metrics = {path.rsplit("/", 1)[-1]: value for path, value in results.items()}
+    assert {name for name, spec in specs.items() if spec.evaluation} <= set(metrics)
+    assert 0.0 <= metrics["mean_absorption_score"] <= 1.0
+    assert metrics["absorption_letters"] >= 10
+    assert 0.5 < metrics["sae_top_1_test_accuracy"] < metrics["sae_test_accuracy"] <= 1.0
+    assert 0.0 <= metrics["unlearning_score"] <= 1.0
+    assert 0.4 < metrics["autointerp_score"] <= 1.0
+    assert metrics["ravel_isolation_score"] > 0.5
+    assert metrics["description_length_64_bins"] > 0
+    assert metrics["sae_bench_ce_loss_score"] > 0.5
+
+
+def test_ideas_choose_evaluations(project: Path) -> None:
+    """Runs measure what an idea's hypotheses name, and every metric they name is measured."""
+    template = load_template(project / "templates" / "sae")
+    small = template.profiles["small"]
+    chosen = {}
+    for name in IDEAS:
+        (idea,) = read_ideas(project / "ideas" / f"{name}.json")
+        for one in (*idea.hypotheses, *idea.guards):
+            spec = template.metrics[one.metric]
+            assert spec.evaluation is None or spec.evaluation in small.evaluations
+        chosen[name] = evaluations_named(template, small, idea)
+    assert chosen["ratio_ranked_orthogonal_sae"] == ()
+    assert chosen["hierarchical_orthogonal_sae"] == ("absorption",)
+    assert chosen["sparsity_guided_orthogonal_sae"] == ("sparse_probing",)
+    assert evaluations_named(template, template.profiles["smoke"], idea) == ()
+
+
+@pytest.mark.slow
+def test_unknown_evaluation(sae_python: Path, template: Path, smoke_data: Path) -> None:
+    """A name that is no evaluation costs one sentence, before anything is trained."""
+    variables = {"PROFILE": "smoke", "DATA": str(smoke_data), "EVALUATIONS": "core absorbtion"}
+    done = call(sae_python, template, "experiment.py", "--out_dir=run_0", **variables)
+    assert done.returncode == 1
+    assert "names 'absorbtion'; there are core, absorption" in done.stderr
+    assert "training seed" not in done.stdout
+
+
+@pytest.fixture(scope="module")
+def traps(
+    sae_python: Path, project: Path, smoke_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """What sae_bench does with one SAE of the rehearsal, and what it leaves behind."""
+    code = (
+        TRAINED.format(data=str(smoke_data))
+        + """
+        from bench import hooked_model
+        from bench_autointerp import AutointerpSettings, measure_autointerp
+        from bench_core import CoreSettings, measure_core
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        def state():
+            return [torch.get_rng_state().tolist()[:99], random.getstate()[1][:99],
+                    np.random.get_state()[1].tolist()[:99], torch.is_grad_enabled(), os.getcwd()]
+        got, before = {}, state()
+        names = hooked_model(data.folder).to_str_tokens
+        settings = AutointerpSettings(n_latents=8)
+        got["scores"] = [measure_autointerp([sae], data, settings)[0] for _ in range(2)]
+        (got["core"],) = measure_core([sae], data, CoreSettings(batches=1))
+        encode, sae.encode = sae.encode, lambda x: 1 / 0
+        core = CoreSettings(batches=1)
+        for measure, given in ((measure_core, core), (measure_autointerp, settings)):
+            try:
+                measure([sae], data, given)
+            except RuntimeError as error:
+                got[measure.__name__] = str(error)
+        got["restored"] = state() == before
+        got["names"] = hooked_model(data.folder).to_str_tokens == names
+        test = data.documents["test"]
+        hf = AutoModelForCausalLM.from_pretrained(data.folder / "model")
+        tokenizer = AutoTokenizer.from_pretrained(data.folder / "model")
+        hidden = hf(test.tokens, output_hidden_states=True).hidden_states
+        got["layers"] = [float((one - test.residual).abs().max()) for one in hidden]
+        got["layer"] = data.layer
+        word = tokenizer.convert_ids_to_tokens(7)
+        got["bos"] = [tokenizer(word)["input_ids"], tokenizer.bos_token_id,
+                      hooked_model(data.folder).to_tokens(word).tolist()]
+        print(json.dumps(got))
+    """
+    )
+    return inside(sae_python, project / "templates" / "sae", code)
+
+
+@pytest.mark.slow
+def test_failures_are_not_skipped(traps: dict[str, Any]) -> None:
+    """What core would log and skip, and what others would print, becomes an error that says it."""
+    assert "measured 0 of 1 SAEs" in traps["measure_core"]
+    assert "division by zero" in traps["measure_core"]
+    assert "division by zero" in traps["measure_autointerp"]
+    assert traps["core"]["sae_bench_l0"] == pytest.approx(5.0, abs=0.01)
+    assert traps["core"]["sae_bench_ce_loss_score"] > 0.8
+
+
+@pytest.mark.slow
+def test_nothing_is_left_behind(traps: dict[str, Any]) -> None:
+    """Generators, gradient mode, folder and replaced names are as before, after errors too."""
+    assert traps["restored"]
+    assert traps["names"]
+    first, second = traps["scores"]
+    assert first == second
+    assert 0.3 < first["autointerp_score"] <= 1.0
+
+
+@pytest.mark.slow
+def test_layers_and_bos(traps: dict[str, Any]) -> None:
+    """Hook of layer L is hidden state L + 1 of transformers; one <bos> comes first, in both."""
+    right = traps["layers"][traps["layer"] + 1]
+    assert right < 1e-4
+    assert min(other for other in traps["layers"] if other != right) > 0.1
+    ids, bos, hooked = traps["bos"]
+    assert ids == hooked[0] == [bos, 7]
+
+
+@pytest.mark.slow
+def test_explained_variance_of_sae_bench(sae_python: Path, template: Path) -> None:
+    """sae_bench's explained variance misses a known share by far; our fvu does not."""
+    code = """
+        import json, torch
+        from types import SimpleNamespace
+        from sae_bench.evals.core.main import get_sparsity_and_variance_metrics
+        from data import Documents
+        from evaluation import EvaluationConfig, measure_fidelity
+        g = torch.Generator().manual_seed(0)
+        x = 3.0 + torch.randn(40, 50, 96, generator=g) * torch.rand(96, generator=g)
+        x_mean = x.flatten(0, 1).mean(0)
+        share = 0.8  # of the variance is explained, exactly
+        class Known:
+            cfg = SimpleNamespace(hook_name="h", hook_head_index=None, hook_layer=0, d_sae=96)
+            device, W_dec = torch.device("cpu"), torch.eye(96)
+            def encode(self, x): return x
+            def decode(self, latents):
+                return x_mean + (latents - x_mean) * (1 - (1 - share) ** 0.5)
+        model = SimpleNamespace(run_with_cache=lambda *a, **k: (None, {"h": x}))
+        store = SimpleNamespace(get_batch_tokens=lambda size: torch.ones(40, 50, dtype=torch.long))
+        theirs, _ = get_sparsity_and_variance_metrics(
+            sae=Known(), model=model, activation_store=store, n_batches=1, compute_l2_norms=False,
+            compute_sparsity_metrics=False, compute_variance_metrics=True,
+            compute_featurewise_density_statistics=True, eval_batch_size_prompts=40,
+            model_kwargs={},
+        )
+        padded = torch.cat([x[:, :1], x], dim=1)
+        documents = Documents(None, None, None, padded)
+        ours = measure_fidelity(Known(), documents, EvaluationConfig())["fvu"]
+        print(json.dumps({"theirs": theirs["explained_variance"], "ours": 1 - ours}))
+    """
+    got = inside(sae_python, template, code)
+    assert math.isclose(got["ours"], 0.8, abs_tol=1e-3)
+    assert abs(got["theirs"] - 0.8) > 0.05
+
+
+def test_facts_before_and_after(sae_python: Path, template: Path) -> None:
+    """Lost and gained facts give McNemar's exact p-value; documents are resampled as wholes."""
+    code = """
+        import json, torch
+        from unlearning import Facts, choose, compare_facts, mcnemar
+        document = torch.arange(20).repeat_interleave(10)
+        before = Facts(torch.zeros(200), torch.ones(200, dtype=torch.bool), document)
+        shift = torch.randn(20, generator=torch.Generator().manual_seed(0))
+        after = Facts(shift[document], torch.arange(200) >= 12, document)
+        far = {"validation_retain_loss_increase": 0.2, "validation_forget_loss_increase": 9.0}
+        near = {"validation_retain_loss_increase": 0.01, "validation_forget_loss_increase": 2.0}
+        low, high = compare_facts(before, after)["loss_increase_interval"]
+        print(json.dumps({
+            "p": [mcnemar(5, 0), mcnemar(0, 0), mcnemar(8, 2), mcnemar(2, 8)],
+            "lost": compare_facts(before, after)["lost"], "half": (high - low) / 2,
+            "expected": float(1.96 * shift.std() / 20**0.5),
+            "chosen": [choose([far, near], 0.05), choose([far], 0.05)],
+        }))
+    """
+    got = inside(sae_python, template, code)
+    assert got["p"] == pytest.approx([0.0625, 1.0, 0.109375, 0.109375])
+    assert got["lost"] == 12
+    assert math.isclose(got["half"], got["expected"], rel_tol=0.2)
+    assert got["chosen"] == [1, None]

@@ -86,7 +86,7 @@ def test_smoke_exercises_every_mechanism(
     assert metrics["l0"] == 5.0
     assert 0.0 < metrics["fvu"] < 0.5
     results = read_results(template / "run_0/final_info.json", load_template(template).metrics)
-    assert set(results.not_run) == {"absorption evaluation results", "sae_bench core"}
+    assert not results.not_run
     assert {facts["d_sae"] for facts in results.measured.values()} == {160}
     assert len({facts["weights_sha256"] for facts in results.measured.values()}) == 1
     frontier = {path for path in results.seeds if path.startswith("frontier results/")}
@@ -323,36 +323,3 @@ def test_torch_model_is_transformer_lens_model(
     )
     assert got["logits"] < 1e-3
     assert got["hook"] < 1e-4
-
-
-@pytest.mark.slow
-def test_core_evaluation_speaks_up(
-    sae_python: Path, template: Path, smoke_data: Path, tmp_path: Path
-) -> None:
-    """sae_bench's core measures our SAE, and what it would swallow becomes an error."""
-    code = f"""
-        import json, torch
-        from pathlib import Path
-        from core_evaluation import run_core
-        from data import load_data
-        from experiment import PROFILES, Config, Trainer
-        from training import Session
-        data = load_data(Path({str(smoke_data)!r}))
-        data.tail(True)
-        config = Config(**PROFILES["smoke"])
-        session = Session(Trainer(config, data.d_model, 0), config, data)
-        for number, batch in enumerate(data.batches(192, 60, 0)): session.step(number, batch)
-        sae = session.finish(0).sae
-        (core,) = run_core([sae], data, "a" * 64)
-        sae.encode = lambda x: 1 / 0
-        try:
-            run_core([sae], data, "b" * 64)
-        except RuntimeError as error:
-            said = str(error)
-        print(json.dumps({{"core": core, "said": said}}))
-    """
-    got = inside(sae_python, template, code)
-    assert got["core"]["sae_bench_l0"] == pytest.approx(5.0, abs=0.01)
-    assert got["core"]["sae_bench_ce_loss_score"] > 0.8
-    assert "measured 0 of 1 SAEs" in got["said"]
-    assert "division by zero" in got["said"]

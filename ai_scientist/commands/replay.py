@@ -27,7 +27,7 @@ from ai_scientist.inputs.settings import Places, Settings, settings_from_json
 from ai_scientist.inputs.templates import find_template, load_template
 from ai_scientist.machine.hardware import describe_hardware
 from ai_scientist.machine.slots import list_gpus
-from ai_scientist.records import MetricSpec, Results, Run, Scalar, Template
+from ai_scientist.records import Idea, MetricSpec, Results, Run, Scalar, Template
 from ai_scientist.results.reading import combine, read_results
 from ai_scientist.run_folder.journal import FolderJournal
 from ai_scientist.run_folder.study import read_study, run_names
@@ -121,6 +121,7 @@ def replay_run(
     folder = open_run_folder(run_dir)
     run = stored_run(folder, run_name)
     settings = stored_settings(folder)
+    idea = read_study(folder.path).idea
     with cloned(folder, places.cache) as clone:
         template = template_at(clone, run.commit, settings, places)
         stored = read_results(folder.run(run_name) / "final_info.json", template.metrics)
@@ -132,6 +133,7 @@ def replay_run(
                 settings, allow_unsandboxed=allow_unsandboxed or settings.allow_unsandboxed
             ),
             places=places,
+            idea=idea,
         )
         with bench.laboratory(report) as laboratory:
             seen = repeat(laboratory, run, report)
@@ -205,6 +207,8 @@ class Replay:
     run: Run
     settings: Settings
     places: Places
+    idea: Idea
+    """What its runs were measured for."""
 
     @contextmanager
     def laboratory(self, report: Report) -> Iterator[Laboratory]:
@@ -222,6 +226,7 @@ class Replay:
             cache=self.places.cache,
             report=report,
             python=Path(python) if python else None,
+            idea=self.idea,
         )
         with closing(FolderJournal(self.clone.path / "replay.jsonl")) as journal:
             yield Laboratory(

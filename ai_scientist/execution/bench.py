@@ -14,12 +14,12 @@ from ai_scientist.errors import InputError, SetupError
 from ai_scientist.execution.laboratory import Bench, run_environment
 from ai_scientist.execution.observation import tail_of_logs
 from ai_scientist.inputs.foreign import data_beside
-from ai_scientist.inputs.templates import profile_of
+from ai_scientist.inputs.templates import evaluations_named, profile_of
 from ai_scientist.machine.environments import Environment, environment_for
 from ai_scientist.machine.interpreters import interpreter_for
 from ai_scientist.machine.shared_cache import Use, trim, use
 from ai_scientist.protocols import Executor
-from ai_scientist.records import ExitCause, Profile, RunLimits, RunRequest, Template
+from ai_scientist.records import ExitCause, Idea, Profile, RunLimits, RunRequest, Template
 from ai_scientist.run_folder.workspace import LEFT_IN_TEMPLATE
 
 PREPARE_TIMEOUT_S = 4 * 3600.0
@@ -47,12 +47,13 @@ def make_bench(
     python: Path | None = None,
     variables: Mapping[str, str] | None = None,
     cache_gb: float = math.inf,
+    idea: Idea | None = None,
 ) -> Bench:
     """Build what is missing for a template at one profile, and return the bench.
 
     `python` is the interpreter for a template without a lock, `variables` the environment that
-    names the profile's input folders, `cache_gb` the cap of the shared caches. Raises SetupError or
-    InputError for the person.
+    names the profile's input folders, `cache_gb` the cap of the shared caches; `idea` chooses what
+    runs measure. Raises SetupError or InputError for the person.
     """
     profile = profile_of(template, profile_name)
     if template.lock is None:
@@ -68,6 +69,7 @@ def make_bench(
         lock_sha256=environment.lock_sha256,
         beside=data_beside(template),
         inputs=find_inputs(profile, variables or {}),
+        evaluations=evaluations_named(template, profile, idea) if idea else (),
     )
     if template.prepare is None:
         return bench

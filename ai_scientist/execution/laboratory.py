@@ -70,6 +70,12 @@ class Bench:
     versions: Mapping[str, str] = field(default_factory=dict)
     """Packages of the environment."""
     lock_sha256: str = ""
+    evaluations: tuple[str, ...] = ()
+    """What every run measures beyond the screen: what the idea's predictions are about."""
+
+    def evaluations_at(self, *, complete: bool) -> tuple[str, ...]:
+        """Return what a run measures beyond the screen; `complete` is all that the profile can."""
+        return self.profile.evaluations if complete else self.evaluations
 
     @property
     def parallel_runs(self) -> int:
@@ -132,24 +138,25 @@ class Laboratory:
         seed: int = 0,
         overrides: Mapping[str, Scalar] | None = None,
         cached: bool = False,
+        complete: bool = False,
     ) -> Observation:
         """Run the experiment of a commit at the idea's profile and return what was observed.
 
-        Where no rehearsal tells which lines run, the run itself does.
-        `cached` (for baselines) takes an equal execution made on this kind of machine before.
-        Raises BudgetSpent when the GPU hours are used up.
+        Where no rehearsal tells which lines run, the run itself does. `cached` (for baselines)
+        takes an equal execution made on this kind of machine before, `complete` measures all there
+        is. Raises BudgetSpent when the GPU hours are used up.
         """
         self._keep_to_gpu_hours()
 
         def perform() -> Json:
             staging = self._stage(key, commit, {})
-            profile = self.bench.profile
             request = self._request(
                 key,
                 out_name,
-                profile,
+                self.bench.profile,
                 seed=seed,
                 overrides=overrides,
+                evaluations=self.bench.evaluations_at(complete=complete),
                 record_lines=not self.has_smoke,
             )
             known = self._baseline_key(commit, seed) if cached else ""
@@ -275,6 +282,7 @@ class Laboratory:
         seed: int,
         overrides: Mapping[str, Scalar] | None = None,
         record_lines: bool = False,
+        evaluations: tuple[str, ...] = (),
         script: str = EXPERIMENT,
     ) -> RunRequest:
         python = str(self.bench.python)
@@ -285,6 +293,8 @@ class Laboratory:
         data_folder = self.bench.data.get(profile.name)
         inputs = {name: self.bench.inputs[name] for name in profile.inputs}
         environment = run_environment(profile, seed, data_folder, overrides or {}, inputs)
+        if evaluations:
+            environment["AI_SCIENTIST_EVALUATIONS"] = " ".join(evaluations)
         smoke = profile.name == "smoke"
         timeout_s = SMOKE_TIMEOUT_S if smoke else self._limits.run_timeout_s
         return RunRequest(
@@ -345,7 +355,10 @@ class Laboratory:
         names = set(self.bench.template.frozen)  # of foreign templates: data files as well
         lines = [(line, line.partition("\t")[2]) for line in tree.splitlines()]
         return baseline_key(
-            [line for line, name in lines if name.endswith(".py") or name in names],
+            [
+                *(line for line, name in lines if name.endswith(".py") or name in names),
+                *self.bench.evaluations,
+            ],
             lock=self.bench.lock_sha256,
             profile=self.bench.profile.name,
             data=self.bench.data_name,

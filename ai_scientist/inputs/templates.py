@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ai_scientist.errors import InputError
 from ai_scientist.machine.hardware import describe_hardware
-from ai_scientist.records import Direction, Guard, MetricSpec, Profile, Template
+from ai_scientist.records import Direction, Guard, Idea, MetricSpec, Profile, Template
 
 FOREIGN_DISK_GB = 50.0
 """What one run of a foreign template may write: some save a checkpoint at each step."""
@@ -47,6 +47,7 @@ class _ProfileKeys(BaseModel):
     description: str = ""
     needs: list[str] = []
     inputs: list[str] = []
+    evaluations: list[str] = []
 
 
 class _MetricKeys(BaseModel):
@@ -56,6 +57,7 @@ class _MetricKeys(BaseModel):
     description: str = ""
     noise: float | None = Field(default=None, ge=0)
     volatile: bool = False
+    evaluation: str | None = None
 
 
 class _GuardKeys(BaseModel):
@@ -119,10 +121,7 @@ def load_template(folder: Path) -> Template:
         frozen=tuple(keys.template.frozen),
         lock=folder.resolve() / keys.template.lock if keys.template.lock else None,
         profiles={
-            name: Profile(
-                name=name,
-                **(row.model_dump() | {"needs": tuple(row.needs), "inputs": tuple(row.inputs)}),
-            )
+            name: Profile(name=name, **_tuples(row.model_dump()))
             for name, row in keys.profiles.items()
         },
         metrics={
@@ -137,6 +136,10 @@ def load_template(folder: Path) -> Template:
         system=prompt.system,
         task=prompt.task_description,
     )
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if type(value) is list else value for key, value in values.items()}
 
 
 def _foreign(folder: Path, prompt: _PromptFile) -> Template:
@@ -199,6 +202,14 @@ def _check_files(folder: Path, names: Iterable[str]) -> None:
                 f"{folder}/template.toml names `{name}`, and there is no such file",
                 hint="add the file or take the name out",
             )
+
+
+def evaluations_named(template: Template, profile: Profile, idea: Idea) -> tuple[str, ...]:
+    """Return the profile's evaluations that measure what the idea's hypotheses and guards name."""
+    metrics = [one.metric for one in idea.hypotheses] + [one.metric for one in idea.guards]
+    specs = [template.metrics.get(metric.rsplit("/", 1)[-1]) for metric in metrics]
+    wanted = {spec.evaluation for spec in specs if spec is not None}
+    return tuple(name for name in profile.evaluations if name in wanted)
 
 
 def profile_of(template: Template, name: str) -> Profile:

@@ -101,6 +101,8 @@ class Profile:
     """What a person must provide first, in words."""
     inputs: tuple[str, ...] = ()
     """Folders of the person's own that its runs may read: `VARIABLE`, or `VARIABLE/folder`."""
+    evaluations: tuple[str, ...] = ()
+    """What can be measured beyond the screen of every run, by the names the script knows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,8 @@ class MetricSpec:
     """Run-to-run standard deviation at an equal seed, where one was measured."""
     volatile: bool = False
     """Differs between two runs of the same code, as seconds do: never compared."""
+    evaluation: str | None = None
+    """The evaluation that measures it; None for what every run measures."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,8 @@ class Arm:
     """Names its folder below the run's, such as `arm_uniform`."""
     overrides: Mapping[str, Scalar]
     seeds: tuple[int, ...]
+    complete: bool = False
+    """Whether all that the profile can measure is measured."""
 
 
 class Confirmation:
@@ -75,9 +77,9 @@ class Confirmation:
         Empty when the winner or the baseline fails.
         """
         fresh = tuple(range(FRESH_SEED, FRESH_SEED + seeds))
-        plain = Arm(label="confirmation", overrides={}, seeds=fresh)
+        plain = Arm(label="confirmation", overrides={}, seeds=fresh, complete=True)
         placebos = [
-            Arm(label=f"confirmation_{control.name}", overrides=control.overrides, seeds=fresh)
+            replace(plain, label=f"confirmation_{control.name}", overrides=control.overrides)
             for control in controls
         ]
         wanted = [(baseline, plain), (best, plain), *((best, arm) for arm in placebos)]
@@ -106,7 +108,12 @@ class Confirmation:
         for seed in arm.seeds:
             key = f"{run.name}/{arm.label}/seed_{seed}"
             seen = self._laboratory.run(
-                key, run.commit, run.name, seed=seed, overrides=arm.overrides
+                key,
+                run.commit,
+                run.name,
+                seed=seed,
+                overrides=arm.overrides,
+                complete=arm.complete,
             )
             observations.append(seen)
             if seen.failure is not None:

@@ -215,8 +215,10 @@ class World:
         return [*words, "."], place
 
     def _spelled(self, rng: random.Random) -> tuple[list[str], int]:
+        """Write the long form, or just word and letter, so that the word itself shows its own."""
         word = rng.choice(self._alphabetic)
-        return [word, "has", "the", "first", "letter", ":", word[0].upper()], 6
+        form = ["has", "the", "first", "letter", ":"] if rng.random() < 0.5 else []
+        return [word, *form, word[0].upper()], len(form) + 1
 
     def document(self, domain: int, rng: random.Random, withhold: bool = False) -> Document:
         """Write one document of `domain`; `withhold` leaves the withheld facts out."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HOME", f"{tempfile.gettempdir()}/huggingface")
 os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "WANDB_MODE": "disabled"})
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # their threads do not survive a fork
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
 import transformer_lens.loading_from_pretrained as loading  # noqa: E402

@@ -1,0 +1,216 @@
+"""What all of sae_bench's evaluations need here, and what must be kept from them. Frozen.
+
+sae_bench is written for models, data sets and judges on the network, for a folder of its own below
+the current one, and for one evaluation per process. `staged` gives it a private folder and our
+model, texts and seed, and afterwards puts back every generator, name and mode it has touched.
+Its own code runs as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data import Data
+from dictionary import Dictionary, hash_weights
+from offline_data import read_dataset
+from workers import granted_processes, in_processes
+
+Measured = TypeVar("Measured")
+
+MODEL_NAME = "generated"
+"""What sae_bench is told: it makes paths of it, and a path in its place would leave the folder."""
+BATCH = 64
+"""Texts that the language model reads at once; scores move with it, so it is one number."""
+
+
+class NotRunError(Exception):
+    """An evaluation that cannot be made here, and why; never a 0."""
+
+
+class Replacement(NamedTuple):
+    """A name in one of sae_bench's modules that means something else while it runs."""
+
+    owner: Any
+    name: str
+    value: Any
+
+
+@contextlib.contextmanager
+def staged(seed: int, *replacements: Replacement) -> Iterator[Path]:
+    """Let sae_bench run inside: yields a private folder, the current one meanwhile.
+
+    All generators start from `seed`. What fails inside is a RuntimeError with what was printed.
+    """
+    python, numpy, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    with_gradients = torch.is_grad_enabled()
+    said = io.StringIO()
+    try:
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            contextlib.chdir(folder),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+            _replaced(replacements),
+        ):
+            yield Path(folder)
+    except NotRunError:
+        raise
+    except Exception as error:
+        raise RuntimeError(f"{error!r}; sae_bench said:\n{said.getvalue()[-2000:]}") from error
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(torch_state)
+        torch.set_grad_enabled(with_gradients)
+
+
+@contextlib.contextmanager
+def _replaced(replacements: Sequence[Replacement]) -> Iterator[None]:
+    before = [
+        Replacement(one.owner, one.name, getattr(one.owner, one.name)) for one in replacements
+    ]
+    for one in replacements:
+        setattr(one.owner, one.name, one.value)
+    try:
+        yield
+    finally:
+        for one in before:
+            setattr(one.owner, one.name, one.value)
+
+
+@contextlib.contextmanager
+def shared_folder() -> Iterator[Path]:
+    """Yield a folder for what does not depend on the SAE: activations, probes, questions.
+
+    sae_bench finds such things by name alone, whatever they were made with, and draws other random
+    numbers after making them than after finding them. So a folder serves one configuration, and is
+    filled by a dictionary that nobody measures (`Blank`).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+class OneModel:
+    """Stands for a class with `from_pretrained…`: whatever is asked for, gives what is loaded."""
+
+    def __init__(self, loaded: Any) -> None:
+        self._loaded = loaded
+
+    def from_pretrained(self, *_: object, **__: object) -> Any:
+        """Return it."""
+        return self._loaded
+
+    from_pretrained_no_processing = from_pretrained
+
+
+@functools.cache
+def hooked_model(folder: Path) -> Any:
+    """Return the language model in transformer_lens."""
+    from hooked_model import load_hooked_model
+
+    return load_hooked_model(folder / "model")
+
+
+def our_model(*modules: Any, data: Data) -> list[Replacement]:
+    """Return what makes the modules load our language model."""
+    loaded = OneModel(hooked_model(data.folder))
+    return [Replacement(module, "HookedTransformer", loaded) for module in modules]
+
+
+def our_texts(*modules: Any, data: Data) -> list[Replacement]:
+    """Return what makes the modules' load_dataset read our data sets."""
+
+    def load(name: str, part: str | None = None, split: str | None = None, **_: object) -> Any:
+        where = data.folder / "datasets"
+        if split is not None:
+            return read_dataset(where, part or name, split)
+        return {split: read_dataset(where, name, split) for split in ("train", "test")}
+
+    return [Replacement(module, "load_dataset", load) for module in modules]
+
+
+def wrap(sae: Dictionary, data: Data) -> Any:
+    """Return the SAE as sae_bench wants it: weights by name, its own encode and decode."""
+    from sae_bench.custom_saes.base_sae import BaseSAE
+
+    class Wrapped(BaseSAE):  # type: ignore[misc]
+        def encode(self, x: Tensor) -> Tensor:
+            return sae.encode(x)
+
+        def decode(self, feature_acts: Tensor) -> Tensor:
+            return sae.decode(feature_acts)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.decode(self.encode(x))
+
+    d_sae, d_in = sae.W_dec.shape
+    folder = str(data.folder / "model")
+    wrapped = Wrapped(
+        d_in, d_sae, folder, data.layer, torch.device("cpu"), torch.float32, data.hook
+    )
+    for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
+        getattr(wrapped, name).data = getattr(sae, name).detach().clone()
+    wrapped.requires_grad_(False)
+    wrapped.cfg.architecture = "custom"
+    wrapped.cfg.context_size = data.documents["test"].tokens.shape[1]
+    return wrapped
+
+
+def for_each(
+    measure: Callable[[Dictionary], Measured], saes: Sequence[Dictionary]
+) -> list[Measured]:
+    """Return what `measure` makes of each SAE, in as many processes as the run was granted."""
+    return in_processes(measure, saes, granted_processes())
+
+
+def unique_name(sae: Dictionary) -> str:
+    """Return a name that no other weights have: sae_bench keeps results by name alone."""
+    return f"sae_{hash_weights([sae])[:16]}"
+
+
+class Blank:
+    """A dictionary with nothing trained in it, to fill a shared folder with."""
+
+    def __init__(self, d_model: int) -> None:
+        self.W_enc = torch.eye(d_model)
+        self.W_dec = torch.eye(d_model)
+        self.b_enc = self.b_dec = torch.zeros(d_model)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Keep what is positive."""
+        return x.relu()
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return it as it is."""
+        return latents
+
+
+def only_result(results: Mapping[str, Any]) -> Any:
+    """Return the one SAE's result; fail when sae_bench has skipped it."""
+    if len(results) != 1:
+        raise RuntimeError(f"sae_bench returned {len(results)} results for one SAE")
+    return next(iter(results.values()))
+
+
+def numbers(groups: Mapping[str, Any], prefixes: Sequence[str] = ("",)) -> dict[str, float]:
+    """Return the numbers of sae_bench's metric groups whose names begin with one of `prefixes`."""
+    return {
+        name: float(value)
+        for group in groups.values()
+        for name, value in group.items()
+        if isinstance(value, int | float) and name.startswith(tuple(prefixes)) and value != -1
+    }

@@ -1,0 +1,115 @@
+"""Automated interpretation: can a reader tell from a latent's explanation where it fires? Frozen.
+
+sae_bench asks OpenAI's gpt-4o-mini. Here a judge of our own answers its prompts, always alike: it
+explains a latent by the words on which it fires most often, and expects it wherever one of them
+stands. Its scores compare SAEs of this template with each other, and with nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from bench import (
+    BATCH,
+    MODEL_NAME,
+    Replacement,
+    for_each,
+    hooked_model,
+    only_result,
+    our_model,
+    staged,
+    unique_name,
+    wrap,
+)
+from data import Data
+from dictionary import Dictionary
+
+EXPLAINED_BY = 5
+"""Words of an explanation."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AutointerpSettings:
+    """How many latents and examples; the names are sae_bench's."""
+
+    n_latents: int = 40
+    buffer: int = 5
+    """Tokens before and after the one shown."""
+    dead_latent_threshold: float = 15
+    random_seed: int = 0
+
+
+def measure_autointerp(
+    saes: Sequence[Dictionary], data: Data, settings: AutointerpSettings
+) -> list[dict[str, float]]:
+    """Return the mean over latents of the share of examples that the judge gets right."""
+    import sae_bench.evals.autointerp.main as bench
+
+    tokens = data.documents["test"].tokens
+    model = hooked_model(data.folder)
+    config = bench.AutoInterpEvalConfig(
+        **dataclasses.asdict(settings),
+        model_name=MODEL_NAME,
+        llm_batch_size=BATCH,
+        llm_dtype="float32",
+        llm_context_size=tokens.shape[1],
+        total_tokens=tokens.numel(),
+    )
+    replacements = [
+        *our_model(bench, data=data),
+        Replacement(bench, "OpenAI", Judge),
+        Replacement(bench.dataset_utils, "load_and_tokenize_dataset", lambda *_: tokens),
+        Replacement(model, "to_str_tokens", _spaced(model.to_str_tokens)),
+    ]
+    measure = functools.partial(_measure, bench, config, replacements, data)
+    return for_each(measure, saes)
+
+
+def _measure(
+    bench: Any, config: Any, replacements: Sequence[Replacement], data: Data, sae: Dictionary
+) -> dict[str, float]:
+    with staged(config.random_seed, *replacements):
+        named = [(unique_name(sae), wrap(sae, data))]
+        results = bench.run_eval(config, named, "cpu", "no key", "out", artifacts_path="shared")
+    latents: Mapping[int, Any] = only_result(results)["eval_result_unstructured"]
+    scores = [latents[latent]["score"] for latent in sorted(latents)]  # they arrive in any order
+    return {
+        "autointerp_score": sum(scores) / len(scores),
+        "autointerp_latents": float(len(scores)),
+    }
+
+
+class Judge:
+    """Answers as an OpenAI client would; sae_bench reads nothing else of it."""
+
+    def __init__(self, **_: object) -> None:
+        self.chat = SimpleNamespace(completions=SimpleNamespace(create=self._answer))
+
+    def _answer(self, *, messages: Sequence[Mapping[str, str]], **_: object) -> SimpleNamespace:
+        asked = messages[-1]["content"]
+        scoring = re.search(r"this neuron fires on (?P<words>.*)\.\n", asked)
+        text = self._predict(asked, scoring["words"].split()) if scoring else self._explain(asked)
+        return SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content=text))])
+
+    @staticmethod
+    def _explain(asked: str) -> str:
+        marked = Counter(word.strip() for word in re.findall(r"<<(.*?)>>", asked))
+        often = sorted(marked, key=lambda word: (-marked[word], word))[:EXPLAINED_BY]
+        return f"This neuron activates on {' '.join(often)}"
+
+    @staticmethod
+    def _predict(asked: str, words: Sequence[str]) -> str:
+        examples = re.findall(r"^(\d+)\. (.*)$", asked, flags=re.MULTILINE)
+        expected = [number for number, text in examples if set(words) & set(text.split())]
+        return ", ".join(expected) or "None"
+
+
+def _spaced(words_of: Any) -> Any:
+    """Return `to_str_tokens` with a space after each word: sae_bench joins them with nothing."""
+    return lambda tokens: [f"{word} " for word in words_of(tokens)]

@@ -1,0 +1,91 @@
+"""sae_bench's core evaluation on our documents. Frozen.
+
+sae_bench 0.6.0 logs and skips whatever fails, so the number of results is checked. Its
+`explained_variance` subtracts (mean of x^2)^2 where the variance of each dimension belongs; it is
+reported under a name that says so, and nothing should be concluded from it: use `fvu`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bench import staged, unique_name, wrap
+from data import Data
+from dictionary import Dictionary
+
+METRICS = {
+    "sae_bench_ce_loss_score": ("model_performance_preservation", "ce_loss_score"),
+    "sae_bench_kl_div_score": ("model_behavior_preservation", "kl_div_score"),
+    "sae_bench_l0": ("sparsity", "l0"),
+    "sae_bench_l2_ratio": ("shrinkage", "l2_ratio"),
+    "sae_bench_cossim": ("reconstruction_quality", "cossim"),
+    "sae_bench_defective_explained_variance": ("reconstruction_quality", "explained_variance"),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CoreSettings:
+    """How many tokens it takes."""
+
+    prompts: int = 16
+    """Documents of a batch; sae_bench's mean squared error depends on it."""
+    batches: int = 6
+    """Batches for the reconstruction; twice as many for sparsity and variance."""
+
+
+def measure_core(
+    saes: Sequence[Dictionary], data: Data, settings: CoreSettings
+) -> list[dict[str, float]]:
+    """Return sae_bench's core metrics of each SAE, prefixed `sae_bench_`.
+
+    Raises RuntimeError with sae_bench's own words when it measured fewer SAEs than it was given.
+    """
+    from sae_bench.evals.core.main import multiple_evals
+
+    import hooked_model  # noqa: F401  (lets a folder be a model's name)
+
+    named = [(unique_name(sae), wrap(sae, data)) for sae in saes]
+    with staged(0), _complaints() as said:
+        results = multiple_evals(
+            selected_saes=named,
+            n_eval_reconstruction_batches=settings.batches,
+            n_eval_sparsity_variance_batches=2 * settings.batches,
+            eval_batch_size_prompts=settings.prompts,
+            compute_featurewise_density_statistics=True,  # the result is invalid without them
+            compute_featurewise_weight_based_metrics=True,
+            exclude_special_tokens_from_reconstruction=True,
+            dataset=str(data.folder / "text"),
+            context_size=data.documents["test"].tokens.shape[1],
+            output_folder="out",
+            dtype="float32",
+            device="cpu",
+            force_rerun=True,
+        )
+        if len(results) != len(saes):
+            raise RuntimeError(
+                f"sae_bench's core evaluation measured {len(results)} of {len(saes)} SAEs, saying "
+                + said.getvalue()[-4000:]
+            )
+    return [_chosen(result["metrics"]) for result in results]
+
+
+def _chosen(groups: dict[str, dict[str, Any]]) -> dict[str, float]:
+    return {name: float(groups[group][key]) for name, (group, key) in METRICS.items()}
+
+
+@contextlib.contextmanager
+def _complaints() -> Iterator[io.StringIO]:
+    """Collect what sae_bench logs where it should raise."""
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    logger = logging.getLogger("sae_bench")
+    logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)

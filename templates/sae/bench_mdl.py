@@ -1,0 +1,77 @@
+"""Minimal description length: how many bits per token the latents of an SAE take. Frozen.
+
+sae_bench 0.6.0 ships this evaluation without running it: the configuration is read from a global
+that only its command line sets, and tensors are sent to a GPU where there may be none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from bench import (
+    MODEL_NAME,
+    Replacement,
+    for_each,
+    only_result,
+    our_model,
+    staged,
+    unique_name,
+    wrap,
+)
+from data import Data
+from dictionary import Dictionary
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MdlSettings:
+    """How finely latents are written down; the names are sae_bench's."""
+
+    num_bins_values: tuple[int, ...] = (16, 64)
+    mse_epsilon_threshold: float = 0.01
+    sae_batch_size: int = 4
+    random_seed: int = 0
+
+
+def measure_mdl(
+    saes: Sequence[Dictionary], data: Data, settings: MdlSettings
+) -> list[dict[str, float]]:
+    """Return bits per token and the root mean squared error per dimension, at each precision."""
+    import sae_bench.evals.mdl.main as bench
+
+    bench.logger.disable("sae_bench")  # it prints every latent's range
+    given = dataclasses.asdict(settings)
+    given["num_bins_values"] = list(settings.num_bins_values)
+    config = bench.MDLEvalConfig(
+        **given,
+        k_values=[None],  # the SAE's own latents, whatever their number
+        model_name=MODEL_NAME,
+        llm_dtype="float32",
+        dataset_name=str(data.folder / "text"),
+        context_length=data.documents["test"].tokens.shape[1],
+    )
+    replacements = [*our_model(bench, data=data)]
+    if not torch.cuda.is_available():
+        replacements.append(Replacement(torch.Tensor, "cuda", lambda tensor: tensor))
+    bench.config = config
+    measure = functools.partial(_measure, bench, config, replacements, data)
+    return for_each(measure, saes)
+
+
+def _measure(
+    bench: Any, config: Any, replacements: Sequence[Replacement], data: Data, sae: Dictionary
+) -> dict[str, float]:
+    with staged(config.random_seed, *replacements):
+        named = [(unique_name(sae), wrap(sae, data))]
+        results = bench.run_eval(config, named, "cpu", ".")
+    results.pop("custom_eval_config")
+    metrics = {}
+    for row in only_result(results):
+        bins = row["num_bins"]
+        metrics[f"description_length_{bins}_bins"] = float(row["description_length"])
+        metrics[f"description_error_{bins}_bins"] = float(row["mse_loss"])
+    return metrics
