@@ -158,12 +158,12 @@ def test_ideas_choose_evaluations(project: Path) -> None:
 
 @pytest.mark.slow
 def test_unknown_evaluation(sae_python: Path, template: Path, smoke_data: Path) -> None:
-    """A name that is no evaluation costs one sentence, before anything is trained."""
+    """A name that is no evaluation costs one sentence, and leaves no result."""
     variables = {"PROFILE": "smoke", "DATA": str(smoke_data), "EVALUATIONS": "core absorbtion"}
     done = call(sae_python, template, "experiment.py", "--out_dir=run_0", **variables)
     assert done.returncode == 1
     assert "names 'absorbtion'; there are core, absorption" in done.stderr
-    assert "training seed" not in done.stdout
+    assert not (template / "run_0" / "final_info.json").exists()
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ A run is `python experiment.py --out_dir=run_N`. The environment says the rest:
     AI_SCIENTIST_PROFILE     which of the script's PROFILES to use (small when absent)
     AI_SCIENTIST_SEED        the one number all randomness comes from (0 when absent)
     AI_SCIENTIST_DATA        the read-only folder that prepare.py made for this profile
+    AI_SCIENTIST_EVALUATIONS what to measure beyond the screen of every run, see benchmarks.py
     AI_SCIENTIST_OVERRIDES   JSON object, configuration key -> value, for control arms
 
 The configuration is resolved as defaults <- profile <- overrides. A run writes only in its out_dir:
