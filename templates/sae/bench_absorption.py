@@ -1,9 +1,10 @@
 """Absorption: does a first letter's latent fall silent where another one has swallowed it? Frozen.
 
 sae_bench 0.6.0 keeps what it finds inside its own installation, by the SAE's name; never uses its
-random seed; and draws other numbers after training a probe than after finding one. Here each repeat
-has a seed and a folder of its own, its probe is trained first, and every SAE starts from the same
-state: SAEs are compared on the same words, prompts and letters.
+random seed; takes words in an order that changes with the process; and draws other numbers after
+training a probe than after finding one. Here each repeat has a seed and a folder of its own, its
+probe is trained first, and every SAE starts from the same state: SAEs are compared on the same
+words, prompts and letters.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench import (
     BATCH,
@@ -36,7 +38,7 @@ class AbsorptionSettings:
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """One for each repeat: words, prompts and probes are drawn anew."""
-    max_k_value: int = 4
+    max_k_value: int = 3
     prompt_template: str = "{word} has the first letter :"
     prompt_token_pos: int = -6
     min_GT_probe_f1: float = 0.6
@@ -57,7 +59,7 @@ def measure_absorption(
     rows: list[list[Letters]] = []
     for seed in settings.seeds:
         with staged(seed) as folder:
-            _train_probe(folder / "probes", data, settings)
+            _train_probe(folder / "probes", data, settings, seed)
             measure = functools.partial(_measure, folder / "probes", data, settings, seed)
             rows.append(for_each(measure, saes))
     if not all(letters for row in rows for letters in row):
@@ -68,23 +70,38 @@ def measure_absorption(
     return [_means(letters) for letters in zip(*rows, strict=True)]
 
 
-def _train_probe(probes: Path, data: Data, settings: AbsorptionSettings) -> None:
+def _train_probe(probes: Path, data: Data, settings: AbsorptionSettings, seed: int) -> None:
     from sae_bench.evals.absorption.common import load_or_train_probe
 
-    load_or_train_probe(
-        hooked_model(data.folder),
-        base_template=settings.prompt_template,
-        pos_idx=settings.prompt_token_pos,
-        layer=data.layer,
-        probes_dir=probes,
-        device="cpu",
-    )
+    with staged(seed, *_ordered_words()):
+        load_or_train_probe(
+            hooked_model(data.folder),
+            base_template=settings.prompt_template,
+            pos_idx=settings.prompt_token_pos,
+            layer=data.layer,
+            probes_dir=probes,
+            device="cpu",
+        )
+
+
+def _ordered_words() -> list[Replacement]:
+    """Return what fixes the order of the words: a tokenizer's own differs between processes."""
+    from sae_bench.evals.absorption import common, feature_absorption
+    from sae_bench.evals.absorption.vocab import get_alpha_tokens
+
+    def ordered(*given: Any, **named: Any) -> list[str]:
+        return sorted(get_alpha_tokens(*given, **named))
+
+    return [
+        Replacement(module, "get_alpha_tokens", ordered) for module in (common, feature_absorption)
+    ]
 
 
 def _measure(
     probes: Path, data: Data, settings: AbsorptionSettings, seed: int, sae: Dictionary
 ) -> Letters:
     import sae_bench.evals.absorption.main as bench
+    import sklearn
 
     given = dataclasses.asdict(settings)
     del given["seeds"]
@@ -109,7 +126,10 @@ def _measure(
         )
         for name, folders in places.items()
     ]
-    with staged(seed, *our_model(bench, data=data), *redirected):
+    with (
+        staged(seed, *our_model(bench, data=data), *_ordered_words(), *redirected),
+        sklearn.config_context(assume_finite=True, skip_parameter_validation=True),  # 2,000 scores
+    ):
         results = bench.run_eval(config, [(unique_name(sae), wrap(sae, data))], "cpu", ".")
     if not results:
         return {}  # said, and not raised: too few letters
