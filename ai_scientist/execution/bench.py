@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ai_scientist.errors import InputError, SetupError
-from ai_scientist.execution.laboratory import Bench, run_environment
+from ai_scientist.execution.environment import run_environment
+from ai_scientist.execution.laboratory import Bench
 from ai_scientist.execution.observation import tail_of_logs
 from ai_scientist.inputs.foreign import data_beside
 from ai_scientist.inputs.templates import evaluations_named, profile_of

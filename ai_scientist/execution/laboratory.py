@@ -7,7 +7,6 @@ Every execution is one effect of the journal, so that a finished one is never ma
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from ai_scientist.errors import BudgetSpent, ResultError
 from ai_scientist.execution import lines_ran
 from ai_scientist.execution.baselines import Baselines, baseline_key, measuring_key
+from ai_scientist.execution.environment import run_environment
 from ai_scientist.execution.observation import (
     FAILURES,
     Observation,
@@ -364,42 +364,6 @@ class Laboratory:
             data=self.bench.data_name,
             seed=seed,
         )
-
-
-def run_environment(
-    profile: Profile,
-    seed: int,
-    data: Path | None,
-    overrides: Mapping[str, Scalar],
-    inputs: Mapping[str, Path] | None = None,
-) -> dict[str, str]:
-    """Return the whole environment of an experiment: an allow-list, so that no key can be in it."""
-    threads = str(profile.cpu_threads)
-    environment = {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "MPLBACKEND": "Agg",
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "WANDB_MODE": "disabled",
-        "AI_SCIENTIST_PROFILE": profile.name,
-        "AI_SCIENTIST_SEED": str(seed),
-    }
-    if inputs:
-        folders = {name: str(folder) for name, folder in inputs.items()}
-        environment["AI_SCIENTIST_INPUTS"] = json.dumps(folders)
-    if data:
-        environment["AI_SCIENTIST_DATA"] = str(data)
-    if overrides:
-        environment["AI_SCIENTIST_OVERRIDES"] = json.dumps(dict(overrides))
-    return environment
 
 
 def _take_record(out: Path) -> list[int] | None:

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ai_scientist.execution.laboratory import Bench, run_environment
+from ai_scientist.execution.environment import run_environment
+from ai_scientist.execution.laboratory import Bench
 from ai_scientist.execution.observation import describe_failure, tail_of_logs
 from ai_scientist.protocols import Coder, Executor, Journal, Render
 from ai_scientist.records import (

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ai_scientist.claims import Evidence
-from ai_scientist.execution.laboratory import Bench, run_environment
+from ai_scientist.execution.environment import run_environment
+from ai_scientist.execution.laboratory import Bench
 from ai_scientist.protocols import Executor, Journal, Literature, Model, Render
 from ai_scientist.records import Json, Profile, Study
 from ai_scientist.run_folder.workspace import RunFolder
