@@ -1,0 +1,94 @@
+"""Ten runs of one idea, with and without the shared caches, and how much of them is repeated work.
+
+    prepare    what the template's prepare script makes once for all runs of all ideas
+    run        one run of the untouched experiment; each of the ten has another seed
+    repeated   a run that trains almost nothing: start-up, reading, set-up of the evaluations, one
+               SAE's measurement. An upper bound of what ten runs do ten times over.
+
+Without the caches each run would prepare as well; that is computed from what was measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from ai_scientist.machine.environments import default_cache_root, environment_for
+from benchmarks.form import Row, finish, parser
+
+PROJECT = Path(__file__).resolve().parent.parent
+TEMPLATE = PROJECT / "templates" / "sae"
+ALMOST_NOTHING = {"repeats": 1, "frontier_repeats": 0}
+STEPS = 20
+
+
+def main() -> int:
+    """Measure, report, and return the exit code."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--profile", choices=("smoke", "small"), default="small")
+    arguments.add_argument("--runs", type=int, default=10)
+    options = arguments.parse_args()
+    python = environment_for(
+        TEMPLATE / "requirements.lock", default_cache_root(os.environ), report=print
+    ).python
+    with tempfile.TemporaryDirectory() as aside:
+        folder = Path(aside)
+        data, out = folder / "data", folder / "out"
+        prepare = ("prepare.py", f"--profile={options.profile}", f"--out_dir={data}")
+        prepare_s = seconds_of(python, prepare)
+        given = {"AI_SCIENTIST_PROFILE": options.profile, "AI_SCIENTIST_DATA": str(data)}
+        command = ("experiment.py", f"--out_dir={out}")
+        runs_s = [
+            seconds_of(python, command, given | {"AI_SCIENTIST_SEED": str(seed)})
+            for seed in range(options.runs)
+        ]
+        config = config_of(out)
+        little = ALMOST_NOTHING | {"training_tokens": STEPS * config["batch_size"]}
+        overrides = {"AI_SCIENTIST_OVERRIDES": json.dumps(little)}
+        repeated_s = seconds_of(python, command, given | overrides)
+    total = prepare_s + sum(runs_s)
+    share = 100 * (options.runs - 1) * repeated_s / total
+    place = f"{options.profile}, {options.runs} runs"
+    goal = 5.0 if options.profile == "small" else None
+    rows = [
+        Row(f"{place}: prepare", prepare_s, "s"),
+        Row(f"{place}: one run", statistics.median(runs_s), "s", note="median"),
+        Row(f"{place}: with the shared caches", total, "s"),
+        Row(f"{place}: without", total + (options.runs - 1) * prepare_s, "s", note="computed"),
+        Row(f"{place}: fixed part of a run", repeated_s, "s", note="measures one SAE too"),
+        Row(f"{place}: repeated work", share, "%", goal=goal, note="upper bound"),
+    ]
+    return finish(rows, options)
+
+
+def config_of(out: Path) -> dict[str, int]:
+    """Return the configuration that a run was made with."""
+    sections = json.loads((out / "final_info.json").read_text()).values()
+    found: dict[str, int] = next(part["config"] for part in sections if "config" in part)
+    return found
+
+
+def seconds_of(
+    python: Path, command: tuple[str, ...], given: dict[str, str] | None = None
+) -> float:
+    """Run a script of the template and return its wall time."""
+    started = time.perf_counter()
+    subprocess.run(
+        [str(python), *command],
+        cwd=TEMPLATE,
+        env={"PATH": os.defpath, "OMP_NUM_THREADS": "2", "PYTHONDONTWRITEBYTECODE": "1"}
+        | (given or {}),
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main())
