@@ -15,7 +15,7 @@ def call(
     folder: Path,
     *command: str,
     threads: int = 1,
-    timeout_s: float = 250,
+    timeout_s: float = 600,
     **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run python in a copy of the template, with the AI_SCIENTIST_* variables that are given."""

@@ -92,6 +92,7 @@ def test_generated_data_sets(sae_python: Path, template: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # on a new machine it prepares the profile's data first
 def test_every_evaluation(sae_python: Path, template: Path, small_data: Path) -> None:
     """All nine run offline, measure what ideas predict, and give a seed the same bits again.
 

@@ -45,7 +45,8 @@ from ai_scientist.run_folder.journal import write_atomically
 from ai_scientist.run_folder.workspace import RunFolder
 from ai_scientist.sandbox.leftovers import collect
 
-SMOKE_TIMEOUT_S = 60.0
+SMOKE_TIMEOUT_S = 120.0
+"""A rehearsal takes seconds; a machine that is shared may take many times as long."""
 EXPERIMENT = "experiment.py"
 LINES_RECORD = ".lines_ran"
 MAX_RECORD_BYTES = 1_000_000

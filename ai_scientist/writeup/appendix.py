@@ -227,7 +227,9 @@ def _noise(study: Study) -> str:
             rows.append([name, *_comparison(run, seen)])
             name = ""
     text = comparison_note(study) + (
-        " The interval is of the change against the baseline, in the metric's unit; MDE is the"
+        " The interval is of the change against the baseline, in the metric's unit, for that"
+        " comparison alone; the words beside it allow for every variant tried, so that an interval"
+        r" may leave out zero where they say \emph{not distinguishable}. MDE is the"
         " smallest change that would be found in four of five repetitions. Seeds compared:"
         f" {', '.join(sorted(counts))}.\n"
     )
