@@ -421,6 +421,8 @@ def test_ten_runs_and_the_tenth_is_in_the_notes(launch: Launch, project: Path) -
     assert outcome.code == 0, outcome.err
     assert outcome.report["stop"] == "run limit"
     assert outcome.report["valid_runs"] == 10
+    capsule = json.loads((outcome.folder / "run_10" / "run.json").read_text())
+    assert capsule["cost_usd"] == 0.0  # replayed; null would be a price nobody knows
     section = outcome.notes.split("## Run 10:")[1]
     assert "test_loss" in section
     assert "It is drawn." in section

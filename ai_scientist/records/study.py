@@ -125,6 +125,8 @@ class Run:
     """The accepted edit, such as `run_3/edit_2`."""
     measured_with: str = ""
     """Fingerprint of frozen files, data, environment, profile and kind of machine."""
+    cost_usd: float | None = None
+    """Of the accepted edit's model calls; None is unknown, or that none were made."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -311,6 +311,7 @@ class FolderWorkbench:
             seconds=sum(seen.seconds for seen in observations),
             gpu_hours=sum(seen.gpu_hours for seen in observations),
             step=step,
+            cost_usd=self._cost_of(step) if step else None,
         )
 
     def _baseline_and_previous(self, results: Results) -> tuple[Results, Results]:

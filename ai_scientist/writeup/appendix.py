@@ -116,16 +116,17 @@ def _runs(study: Study) -> str:
             str(seeds_of(run)),
             escape(f"{run.seconds:.1f}"),
             escape(f"{run.gpu_hours:.3f}"),
+            _cost(run.cost_usd) if run.step else "",
             said(_marks(run)),
         ]
         for run in study.runs.values()
     ]
     return _without_empty(
-        (0.08, 0.27, 0.14, 0.08, 0.11, 0.12, 0.20),
-        ["Run", "What it was", "Commit", "Seeds", "Seconds", "GPU hours", "Remarks"],
+        (0.08, 0.20, 0.14, 0.08, 0.10, 0.12, 0.08, 0.20),
+        ["Run", "What it was", "Commit", "Seeds", "Seconds", "GPU hours", "Cost", "Remarks"],
         rows,
         empty={"", "0.000"},
-        caption="Valid runs. Each commit holds the code that ran.",
+        caption="Valid runs. Each commit holds the code that ran; cost is that of its edit.",
         label="tab:runs",
     )
 
@@ -191,15 +192,18 @@ def _hours(gpu_hours: float) -> str:
     return f"{gpu_hours:.3f} GPU-hours" if gpu_hours else "no GPU time"
 
 
+def _cost(cost_usd: float | None) -> str:
+    return "not known" if cost_usd is None else escape(f"${cost_usd:.3f}")
+
+
 def _attempt_row(attempt: Attempt) -> list[str]:
-    cost = "not known" if attempt.cost_usd is None else f"${attempt.cost_usd:.3f}"
     return [
         code(attempt.step),
         escape(attempt.kind.value.replace("_", " ")),
         breakable(attempt.gate),
         breakable(clip(attempt.reason, 320)),
         escape(f"{attempt.seconds:.1f}"),
-        escape(cost),
+        _cost(attempt.cost_usd),
     ]
 
 
