@@ -173,7 +173,7 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_overhead_is_small(tmp_path: Path) -> None:
-    """Supervisor, sandbox and clean-up cost less than half a second of work beside the process itself.
+    """Supervisor, sandbox and clean-up cost less than half a second of work beside the process.
 
     Measured as processor time, so that a busy machine does not decide.
     """
