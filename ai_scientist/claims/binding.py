@@ -66,8 +66,6 @@ class Binding:
     """`method`, `final` or `best`, when words of that kind named the run."""
     exact: bool = True
     """The metric's words are a whole name."""
-    spent: bool = False
-    """The run's name already has a number of its own, before this one."""
     metric: MetricMention | None = None
     """Where its own sentence names the metric."""
     mention: RunMention | None = None
@@ -153,7 +151,6 @@ def bind(scene: Scene, evidence: Evidence) -> Mapping[int, Binding]:
             tight=tight,
             group=group,
             exact=metric.exact if metric else True,
-            spent=not tight and _is_spent(scene, index, mention),
             metric=metric,
             mention=mention,
             listed=index in run_lists or index in metric_lists,
@@ -165,7 +162,6 @@ def bind(scene: Scene, evidence: Evidence) -> Mapping[int, Binding]:
                 runs=tuple(dict.fromkeys(known)),
                 named=True,
                 exact=False,
-                spent=True,
                 metric=metric,
                 mention=mention,
             )
@@ -180,12 +176,6 @@ def _starts_a_change(scene: Scene, index: int) -> bool:
     if index + 1 == len(scene.numerals):
         return False
     return bool(ARROW.fullmatch(scene.text[numeral.end : scene.numerals[index + 1].start]))
-
-
-def _is_spent(scene: Scene, index: int, mention: RunMention | None) -> bool:
-    if mention is None or mention.kind in ("method", "final", "best"):
-        return False
-    return any(mention.end <= n.start and not n.percent for n in scene.numerals[:index])
 
 
 def is_change(text: str, numeral: Numeral) -> bool:

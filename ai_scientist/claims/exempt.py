@@ -44,7 +44,6 @@ P_VALUE = re.compile(
     r"|\bp-?\s?values?\b[^.;]{0,80}(?:[<≤>]|below|under|less than)\s*\Z",
     re.I,
 )
-AGREEING = re.compile(r"\bwithin\s+(?:about\s+|~|≈)?\Z", re.I)
 OUT_OF = re.compile(r"(?<![\w.,])\d{1,6}\s+(?:out\s+)?of\s+(?:the\s+)?\Z")
 ABOUT_CHANGES = re.compile(
     r"\b(?:differences?|changes?|effects?|gaps?|deviations?)\b[^.;,]{0,30}\Z", re.I
@@ -80,14 +79,6 @@ GENERAL_SETTING = re.compile(
     r"weight decay|coefficient|momentum|dropout)\s*(?:of|from|to|=|:|is|was|\(|at|"
     r"from\s+[\d.,]+\s+to|[\s])*\Z",
     re.I,
-)
-TARGET = re.compile(
-    r"\b(?:target|goal|threshold|criterion|desired|expect\w*|aim\w*|hope\w*|should|want\w*|not|"
-    r"fail\w*|predict\w*|hypothes\w+)\b|n['’]t\b",
-    re.I,
-)
-GOAL = re.compile(
-    r"\b(?:target|goal|aim|criterion|threshold)\s*(?:value\s*)?(?:of|is|was|:|=)?\s*\Z", re.I
 )
 RESULT_WORDS = re.compile(
     r"\b(?:improv|achiev|increas|decreas|reduc|obtain|reach|attain|outperform|lower|higher|better|"
@@ -165,13 +156,6 @@ def is_resource(text: str, numeral: Numeral, paths: tuple[str, ...]) -> bool:
     return bool(spent) and not any(RESOURCE_METRIC.search(path) for path in paths)
 
 
-def is_agreement(text: str, numeral: Numeral) -> bool:
-    """Say whether a percentage tells how near two values are: `within 3% of run_1`."""
-    return numeral.percent and bool(
-        AGREEING.search(text[max(0, numeral.start - 30) : numeral.start])
-    )
-
-
 def is_sample_size(text: str, numeral: Numeral) -> bool:
     """Say whether a whole number is how many were counted: `n = 5`."""
     return numeral.integer and bool(
@@ -213,16 +197,6 @@ def known_setting(numeral: Numeral, vocabulary: Vocabulary) -> str:
 def is_general_setting(text: str, numeral: Numeral) -> bool:
     """Say whether a number is the value of what every experiment sets, such as a batch size."""
     return bool(GENERAL_SETTING.search(text[max(0, numeral.start - 60) : numeral.start]))
-
-
-def is_target(text: str, numeral: Numeral) -> bool:
-    """Say whether a bound is one that was aimed at or missed, not one that is claimed."""
-    return bool(TARGET.search(text[max(0, numeral.start - 80) : numeral.start]))
-
-
-def is_goal(text: str, numeral: Numeral) -> bool:
-    """Say whether a number is itself what was aimed at: `the target of 0.05`."""
-    return bool(GOAL.search(text[max(0, numeral.start - 40) : numeral.start]))
 
 
 def inequality(text: str, numeral: Numeral) -> int:

@@ -21,11 +21,6 @@ REFERENCE = re.compile(
 )
 POINTS = re.compile(r"\s*(?:percentage\s+)?points?\b|\s*pp\b|absolute", re.I)
 MAX_PAIRS = 60
-COMPARING = re.compile(
-    r"\b(?:previous\w*|earlier|before|prior|compared|than|from|versus|vs|until|other|both|after"
-    r"|original(?:ly)?|initial(?:ly)?|unmodified|formerly|without|opposed|instead|respective(?:ly)?)\b|→",
-    re.I,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +93,6 @@ class Judge:
         )
         if self._cut(numeral, binding.runs, binding.paths):
             elsewhere = []
-        comparing = COMPARING.search(scene.text)
-        apart = binding.spent or (not binding.named and comparing)
-        if comparing and not binding.tight and not binding.group:
-            # What a comparison leaves unnamed is the baseline: `0.4 before, 0.5 in run_1`.
-            apart = apart or any(run == "run_0" for run, _ in elsewhere)
-        if elsewhere and apart and not change:
-            return _ambiguous(self._list(elsewhere))
         nearest = self._nearest(numeral, binding)
         where = binding.runs[0] if len(binding.runs) == 1 else ""
         if elsewhere and numeral.digits >= 2 and not change:

@@ -11,7 +11,7 @@ import itertools
 import re
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ai_scientist.claims.binding import Binding, Scene
 from ai_scientist.claims.evidence import Evidence
@@ -60,7 +60,7 @@ class Quantities:
         if not scene.runs or {m.kind for m in explicit} == {"baseline"}:
             runs = tuple(dict.fromkeys((*runs, *scene.here)))
         found = self.explain(numeral, runs, paths, scene.text)
-        return found or self._rounded(numeral, binding) or ruling
+        return found or ruling
 
     def somewhere(self, numeral: Numeral) -> str:
         """Return what a number is, of any runs and metrics of the study; empty when nothing."""
@@ -73,21 +73,6 @@ class Quantities:
         derived = self._all(tuple(runs)[:MAX_RUNS], self.evidence.paths, numeral, set())
         every = itertools.chain(stored, derived)
         return next((what for _, what, value in every if shows(numeral, value, sign=False)), "")
-
-    def _rounded(self, numeral: Numeral, binding: Binding) -> Ruling | None:
-        """Read the zeros at the end of a whole number as rounded places: 180 for 177.5."""
-        digits = str(abs(int(numeral.value))) if numeral.integer else ""
-        zeros = len(digits) - len(digits.rstrip("0"))
-        if not zeros or len(digits) - zeros < 2:
-            return None
-        coarse = replace(numeral, quantum=numeral.quantum.scaleb(zeros))
-        for run in binding.runs:
-            for path in binding.paths:
-                value = self.evidence.runs[run].metrics.get(path)
-                if value is not None and shows(coarse, value):
-                    of = f"{self.evidence.names[path]} of {run}, rounded to {zeros} places less"
-                    return Ruling(verdict="ambiguous", evidence=f"could be {of}")
-        return None
 
     def explain(
         self, numeral: Numeral, runs: Sequence[str], paths: Sequence[str], words: str

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ai_scientist.claims.binding import Binding, Scene
+from ai_scientist.claims.binding import ARROW, Binding, Scene
 from ai_scientist.claims.exempt import COUNTED, is_counted, known_setting, setting_of
 from ai_scientist.claims.judging import REFERENCE
 from ai_scientist.claims.numerals import Numeral, find_numerals
@@ -35,13 +35,13 @@ class Label:
 
 LIGHT = """
     a about above again against also although an and another approximately are around as at be
-    been below both but by can clearly concretely could do does down even exactly finally for from
-    had has have he hence her here his how however i in indeed interestingly into is it its itself
-    just less may might more much namely nearly not notably now of off on only onto or our out
-    over quite rather respectively roughly same she should since slightly so some still such
-    surprisingly than that the their them then these they this those though thus to too up upon us
-    versus vs was we were what whatever when where whereas which while who whose will with yet you
-    your e g eg ie
+    been below both but by can clearly concretely consequently could do does down even exactly
+    finally for from had has have he hence her here his how however i in indeed interestingly into
+    is it its itself just less may might more much namely nearly not notably now of off on only
+    onto or one our out over quite rather respectively roughly same she should since slightly so
+    some still such surprisingly than that the their them then these they this those though thus
+    to too up upon us versus vs was we were what whatever when where whereas which while who whose
+    will with yet you your e g eg ie
     achieve amount arrive attain be bring came climb close come deliver end equal exhibit fall
     fell find finish found gave get give go got grew grow have hit hold keep kept land lie mark
     measure move note obtain observe place post produce put ran reach read record register remain
@@ -95,22 +95,25 @@ def doubt(
     numeral: Numeral, binding: Binding, scene: Scene, vocabulary: Vocabulary, *, change: bool
 ) -> Doubt | None:
     """Return what leaves open which quantity a number is; None when its reading is certain."""
-    unnamed = _unnamed(numeral, binding, scene, change=change)
-    if unnamed:
-        return Doubt(reason=unnamed, slight=is_foreign(numeral, scene))
     text = _understood(scene.text, (*scene.runs, *scene.metrics), vocabulary)
     start, end = text.rfind(";", 0, numeral.start) + 1, text.find(";", numeral.end)
     end = end if end >= 0 else len(text)
-    near = _near(text, (start, end), numeral, binding, scene)
-    other = OTHER_QUANTITY.search(text, start, end)
-    beyond = OTHER_QUANTITY.search(f"{text[start : near[0]]} {text[near[1] : end]}")
-    word = _strange(text[slice(*near)], change=change) or beyond
-    if word is None:
-        return None
+    reason = _unnamed(numeral, binding, scene, change=change)
+    if not reason:
+        near = _near(text, (start, end), numeral, binding, scene)
+        beyond = f"{text[start : near[0]]} {text[near[1] : end]}"
+        word = _strange(text[slice(*near)], change=change) or OTHER_QUANTITY.search(beyond)
+        if word is None:
+            return None
+        reason = f"its words leave open what it is (`{word[0]}`)"
     names = [one for one in (binding.metric, binding.mention) if one is not None]
-    named = len(names) + bool(scene.here) >= 2 and all(start <= m.start < end for m in names)
-    slight = is_foreign(numeral, scene) or (named and other is None and _is_fine(numeral))
-    return Doubt(reason=f"its words leave open what it is (`{word[0]}`)", slight=slight)
+    slight = (
+        len(names) + bool(scene.here) >= 2
+        and all(start <= one.start < end for one in names)
+        and not OTHER_QUANTITY.search(text, start, end)
+        and _is_fine(numeral)
+    )
+    return Doubt(reason=reason, slight=slight or is_foreign(numeral, scene))
 
 
 def _near(
@@ -172,7 +175,7 @@ def is_foreign(numeral: Numeral, scene: Scene) -> bool:
 def _is_fine(numeral: Numeral) -> bool:
     """Say whether a number is typed as precisely as what is measured: 0.204, 21.1, not 512."""
     decimals = -int(numeral.quantum.adjusted())
-    return decimals > 0 and max(decimals, numeral.digits) >= 3
+    return decimals > 0 and numeral.digits > 1 and max(decimals, numeral.digits) >= 3
 
 
 def label_doubt(column: Label, row: Label, vocabulary: Vocabulary, *, change: bool) -> str:
@@ -197,17 +200,30 @@ def _unnamed(numeral: Numeral, binding: Binding, scene: Scene, *, change: bool) 
     negative = numeral.value < 0 and not numeral.percent
     if change and not negative and not _compares(scene):
         return "its words leave open what is compared"
-    mention = binding.mention
-    if mention is not None and not binding.listed:
-        between = (n for n in scene.numerals if numeral.end <= n.start < mention.start)
-        if any(not n.spread and not is_counted(scene.text, n) for n in between):
-            return "another number stands between it and its run"
+    if binding.mention is not None and not binding.listed and _is_taken(numeral, binding, scene):
+        return "another number stands between it and its run"
     before = [m for m in scene.metrics if m.end <= numeral.start]
     for one, other in itertools.pairwise(before):
         apart = any(one.end <= n.start < other.start for n in scene.numerals)
         if not apart and not binding.listed and one.paths != other.paths:
             return "two metrics are named before it"
     return ""
+
+
+def _is_taken(numeral: Numeral, binding: Binding, scene: Scene) -> bool:
+    """Say whether the run's name has a number of its own, between it and this one."""
+    mention = binding.mention
+    assert mention is not None
+    start, end = min(numeral.end, mention.end), max(numeral.start, mention.start)
+    if binding.metric is not None and binding.metric.end <= numeral.start:
+        start = max(start, binding.metric.end)
+    taken = [
+        n
+        for n in scene.numerals
+        if start <= n.start < end and not n.spread and not is_counted(scene.text, n)
+    ]
+    arrow = taken and ARROW.fullmatch(scene.text[taken[-1].end : numeral.start])
+    return bool(taken) and not arrow
 
 
 def _compares(scene: Scene) -> bool:

@@ -10,19 +10,16 @@ from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.exempt import (
     RESULT_WORDS,
     inequality,
-    is_agreement,
     is_counted,
     is_general_setting,
-    is_goal,
     is_ratio,
     is_resource,
     is_sample_size,
     is_symbol,
-    is_target,
     known_setting,
     setting_of,
 )
-from ai_scientist.claims.judging import Judge, Ruling, Verdict
+from ai_scientist.claims.judging import Judge, Ruling
 from ai_scientist.claims.numerals import Numeral
 from ai_scientist.claims.quantities import SOFTENED, Quantities
 from ai_scientist.claims.reading import doubt
@@ -57,8 +54,6 @@ class SentenceJudge:
         """
         text = scene.text
         change = is_change(text, numeral)
-        if is_agreement(text, numeral):
-            numeral, change = replace(numeral, signed=False), True
         if is_sample_size(text, numeral) or is_resource(text, numeral, self.evidence.paths):
             return None
         if is_ratio(text, numeral):
@@ -69,17 +64,9 @@ class SentenceJudge:
         if counted and not (change and numeral.factor):
             where = known_setting(numeral, self.vocabulary)
             return Ruling(verdict="configuration", evidence=where) if where else None
-        if is_goal(text, numeral):
-            where = known_setting(numeral, self.vocabulary)
-            verdict: Verdict = "configuration" if where else "ambiguous"
-            return Ruling(verdict=verdict, evidence=where or "a goal that nothing stored states")
         exact = self.judge.hits(numeral, binding.runs, binding.paths)
         if (bound := inequality(text, numeral)) and not exact:
-            return (
-                None
-                if is_target(text, numeral)
-                else self._inequality(numeral, binding, bound, scene)
-            )
+            return self._inequality(numeral, binding, bound, scene)
         named = bool(scene.metrics) or bool(scene.runs)
         if not named:
             return self._unnamed(numeral, binding, scene, change=change, told=told)
