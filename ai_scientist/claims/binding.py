@@ -39,8 +39,10 @@ CHANGE_BEHIND = re.compile(
     r"|of\s+run|that\s+of|(?:as\s+)?(?:large|high|low)\b)",
     re.I,
 )
-VERSUS = re.compile(r"(?:\bvs\.?|\bversus|\bagainst|\bcompared (?:to|with)|→|->)\s*\Z", re.I)
-ARROW = re.compile(r"[\s$]*(?:to|→|->)[\s$]*", re.I)
+VERSUS = re.compile(
+    r"(?:\bvs\.?|\bversus|\bagainst|\bcompared (?:to|with)|[→⇒⟶➔]|[-=]>)\s*\Z", re.I
+)
+ARROW = re.compile(r"[\s$]*(?:to|[→⇒⟶➔]|[-=]>)[\s$]*", re.I)
 FROM = re.compile(r"\bfrom\s+(?:about\s+|~)?\Z", re.I)
 COMPARED_WITH = re.compile(
     r"\b(?:than|over|compared (?:to|with)|relative to|versus|vs\.?|against|of)\s+(?:that of\s+)?\Z",
@@ -48,7 +50,7 @@ COMPARED_WITH = re.compile(
 )
 GAP_BETWEEN = re.compile(r"\b(?:gap|difference|margin|distance|delta)\s+between\b", re.I)
 LIST_GAP = re.compile(
-    r"[\s,;/&()%]*(?:and|or|to|versus|vs\.?|respectively|->|→)?[\s,;/&()%]*\Z", re.I
+    r"[\s,;/&()%]*(?:and|or|to|versus|vs\.?|respectively|[→⇒⟶➔]|[-=]>)?[\s,;/&()%]*\Z", re.I
 )
 
 
@@ -218,7 +220,7 @@ def _pair(
     metrics = [m for m in scene.metrics if m.end <= start]
     behind = [m for m in scene.runs if m.start >= last.end]
     paired_runs: dict[int, RunMention] = {}
-    arrow = re.search(r"→|->", scene.text[start : last.end])
+    arrow = re.search(r"[→⇒⟶➔]|[-=]>", scene.text[start : last.end])
     opened = (
         bool(runs) and not arrow and re.fullmatch(r"\s*\(\s*", scene.text[runs[-1].end : start])
     )

@@ -71,7 +71,7 @@ GLUE = re.compile(
 BETWEEN = re.compile(r"[\s,/&{}()→-]*(?:to|and|or|then|vs\.?)?[\s,/&{}()→-]*\Z", re.I)
 THRESHOLD = re.compile(
     r"(?:(?<![-=])[<>≤≥]|\b(?:above|below|over|under|at least|at most|less than|more than|within|"
-    r"exceeds?|greater than|target|threshold|goal)\b)\s*(?:of|is|:|=|a|the)?\s*[<>≤≥]?\s*\Z",
+    r"exceeds?|greater than|target|threshold|goal)\b)\s*(?:of|is|a|the)?\s*[<>≤≥]?\s*\Z",
     re.I,
 )
 GENERAL_SETTING = re.compile(

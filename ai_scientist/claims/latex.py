@@ -88,7 +88,6 @@ SKIP_MACROS = frozenset(
         "url",
         "href",
         "color",
-        "textcolor",
         "rule",
         "cmidrule",
         "cline",
@@ -97,8 +96,6 @@ SKIP_MACROS = frozenset(
         "pagestyle",
         "thispagestyle",
         "fontsize",
-        "resizebox",
-        "scalebox",
         "definecolor",
         "bibitem",
         "RequirePackage",
@@ -119,6 +116,8 @@ SYMBOLS = {
     "ldots": "…", "dots": "…", "item": "\n\n", "par": "\n\n", "newline": "\n", "percent": "%",
     "toprule": "", "midrule": "", "bottomrule": "", "hline": "", "mid": "|", "bullet": "",
 }  # fmt: skip
+LAST_ARGUMENT = frozenset(["multirow", "textcolor", "resizebox", "scalebox"])
+"""Macros whose other arguments print nothing."""
 HEADINGS = frozenset(["section", "subsection", "subsubsection", "paragraph", "chapter", "title"])
 ROW, CELL = "\ue000", "\ue001"
 EXPANDED = re.compile("\ue002([^\ue003]*)\ue003")
@@ -274,7 +273,7 @@ class _Reader:
             self.flat.add(SYMBOLS[name], at)
         elif name not in SKIP_MACROS:
             arguments = _arguments(node)
-            self.walk(arguments[-1:] if name == "multirow" else arguments)
+            self.walk(arguments[-1:] if name in LAST_ARGUMENT else arguments)
             self.flat.add(" " if name in ("SI", "qty", "num") else "", at)
 
     def _multicolumn(self, node: Any) -> None:
@@ -381,6 +380,7 @@ def _nodes(text: str) -> Any:
         MacroSpec("result", "{{"), MacroSpec("change", "{{{"), MacroSpec("compare", "{{{"),
         MacroSpec("multicolumn", "{{{"), MacroSpec("multirow", "[{[{{"), MacroSpec("subfile", "{"),
         MacroSpec("resizebox", "{{{"), MacroSpec("scalebox", "{{"), MacroSpec("paragraph", "*[{"),
+        MacroSpec("textcolor", "[{{"),
         MacroSpec("caption", "*[{"), MacroSpec("num", "[{"), MacroSpec("SI", "[{[{"),
         MacroSpec("citep", "*[[{"), MacroSpec("citet", "*[[{"),
         MacroSpec("Cref", "*{"), MacroSpec("cref", "*{"), MacroSpec("autoref", "*{"),

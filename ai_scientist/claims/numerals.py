@@ -22,6 +22,8 @@ SUFFIX = re.compile(
     r"\s?(?P<unit>%|percent\b|percentage points?\b|pp\b|points?\b)"
     r"|(?P<letters>[A-Za-z_]+)|\s?(?:×|\bx\b)(?!\s?\d)"
 )
+INDEX = re.compile(r"_\W")
+"""What follows is set low: `6.59_{\\pm 0.06}`."""
 SCALES = {
     "k": Decimal(10) ** 3,
     "K": Decimal(10) ** 3,
@@ -140,7 +142,7 @@ def _numeral(text: str, match: re.Match[str]) -> Numeral | None:
     power = _exponent(match)
     value = Decimal(digits).scaleb(power)
     quantum = Decimal(1).scaleb(power - len(digits.partition(".")[2]))
-    suffix = SUFFIX.match(text, end)
+    suffix = None if INDEX.match(text, end) else SUFFIX.match(text, end)
     percent = factor = False
     if suffix:
         letters = suffix["letters"] or ""

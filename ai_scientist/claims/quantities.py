@@ -11,11 +11,11 @@ import itertools
 import re
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ai_scientist.claims.binding import Binding, Scene
 from ai_scientist.claims.evidence import Evidence
-from ai_scientist.claims.judging import Ruling, derivations, shows
+from ai_scientist.claims.judging import Judge, Ruling, derivations, shows
 from ai_scientist.claims.numerals import Numeral
 from ai_scientist.errors import ReplyError
 
@@ -38,6 +38,7 @@ CUES = {
         re.I,
     ),
     "percent": re.compile(r"%|\bper\s?cent|\brelative\b", re.I),
+    "complement": re.compile(r"\b1\s*[-−–]|\bcomplement|\bremain(?:der|ing)\b", re.I),
     "mean": re.compile(r"\bmean|\baverag|\bmedian|\bpooled\b|\boverall\b", re.I),
 }
 
@@ -60,7 +61,7 @@ class Quantities:
         if not scene.runs or {m.kind for m in explicit} == {"baseline"}:
             runs = tuple(dict.fromkeys((*runs, *scene.here)))
         found = self.explain(numeral, runs, paths, scene.text)
-        return found or ruling
+        return found or self._rounded(numeral, binding) or ruling
 
     def somewhere(self, numeral: Numeral) -> str:
         """Return what a number is, of any runs and metrics of the study; empty when nothing."""
@@ -73,6 +74,17 @@ class Quantities:
         derived = self._all(tuple(runs)[:MAX_RUNS], self.evidence.paths, numeral, set())
         every = itertools.chain(stored, derived)
         return next((what for _, what, value in every if shows(numeral, value, sign=False)), "")
+
+    def _rounded(self, numeral: Numeral, binding: Binding) -> Ruling | None:
+        """Read the zeros at the end of a whole number as rounded places: 280 for 278.7."""
+        digits = str(abs(int(numeral.value))) if numeral.integer else ""
+        zeros = len(digits) - len(digits.rstrip("0"))
+        if not zeros or len(digits) - zeros < 2:
+            return None
+        coarse = replace(numeral, quantum=numeral.quantum.scaleb(zeros))
+        hits = Judge(self.evidence).hits(coarse, binding.runs, binding.paths)
+        where = [f"{self.evidence.names[path]} of {run}" for run, path in hits]
+        return Ruling(verdict="ambiguous", evidence=f"could be {where[0]}") if where else None
 
     def explain(
         self, numeral: Numeral, runs: Sequence[str], paths: Sequence[str], words: str
@@ -114,6 +126,10 @@ class Quantities:
     def _of_run(self, run: str, path: str) -> Iterator[tuple[str, str, float]]:
         results = self.evidence.runs[run]
         of = f"{self.evidence.names[path]} of {run}"
+        value = results.metrics.get(path)
+        if value is not None and abs(value) <= 1.5:
+            yield "percent", f"{of} in %", value * 100
+            yield "complement", f"1 - {of}", 1 - value
         seeds = results.seeds.get(path, ())
         for value in seeds:
             yield "seed", f"{of} with one seed", value

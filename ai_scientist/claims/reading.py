@@ -61,7 +61,7 @@ CHANGE = """
 """Words that are light where a number is read as a change."""
 LIGHT_WORDS, CHANGE_WORDS = frozenset(LIGHT.split()), frozenset(CHANGE.split())
 OTHER_QUANTITY = re.compile(
-    r"\b(?:seeds?|epochs?|steps?|averag\w*|means?|median|max\w*|min\w*|rang\w*|span\w*|spread"
+    r"\b(?:seeds?|epochs?|steps?|averag\w*|avg|means?|median|max\w*|min\w*|rang\w*|span\w*|spread"
     r"|variation|deviat\w*|standard|std|sd|sem?|cv|ci|interval|p-values?|half|halv\w+|doubl\w+"
     r"|twice|thirds?|quarters?|sum|total\w*|combin\w*|pool\w*|overall|each|every|all|per"
     r"|except|exclud\w*|without|before|after|earlier|previous\w*|former|latter|initial\w*|first"
@@ -79,6 +79,7 @@ SEED_MEAN = re.compile(
 )
 """What every stored value is where there are seeds."""
 WORD = re.compile(r"[A-Za-z][A-Za-z'’]*")
+OWN_NUMBER = re.compile(r"\s+(?:[a-z]+\s+){0,2}[-−+~≈]?\d+\.\d")
 BOUNDARY = re.compile(r"[;:,()\[\]—]|\s[–-]\s|\s--\s")
 
 
@@ -164,8 +165,6 @@ def is_foreign(numeral: Numeral, scene: Scene) -> bool:
     """
     return (
         not scene.metrics
-        and not numeral.percent
-        and not numeral.factor
         and _is_fine(numeral)
         and any(mention.runs for mention in scene.runs) | bool(scene.here)
         and not OTHER_QUANTITY.search(scene.text)
@@ -173,8 +172,10 @@ def is_foreign(numeral: Numeral, scene: Scene) -> bool:
 
 
 def _is_fine(numeral: Numeral) -> bool:
-    """Say whether a number is typed as precisely as what is measured: 0.204, 21.1, not 512."""
+    """Say whether a number is typed as a measured value is: 0.204 or 21.1, not 512 or 5%."""
     decimals = -int(numeral.quantum.adjusted())
+    if numeral.percent or numeral.factor:
+        return False
     return decimals > 0 and numeral.digits > 1 and max(decimals, numeral.digits) >= 3
 
 
@@ -183,6 +184,8 @@ def label_doubt(column: Label, row: Label, vocabulary: Vocabulary, *, change: bo
     header, label = (
         _understood(one.text, (*one.runs, *one.metrics), vocabulary) for one in (column, row)
     )
+    if len({run for mention in row.runs for run in mention.runs}) > len(row.runs[:1]):
+        return "its row names several runs" if not any(m.kind == "method" for m in row.runs) else ""
     word = _strange(header, change=change) or OTHER_QUANTITY.search(label)
     return f"its header leaves open what it is (`{word[0]}`)" if word else ""
 
@@ -193,6 +196,8 @@ def _unnamed(numeral: Numeral, binding: Binding, scene: Scene, *, change: bool) 
         return "its words name no metric"
     if numeral.integer and numeral.digits < 2 and not (numeral.percent or numeral.factor):
         return "one digit, which may count anything"
+    if not binding.runs:
+        return "its words name no run"
     if binding.metric is None and (
         len(set(scene.recent)) > 1 or not (binding.mention or scene.here)
     ):
@@ -211,9 +216,15 @@ def _unnamed(numeral: Numeral, binding: Binding, scene: Scene, *, change: bool) 
 
 
 def _is_taken(numeral: Numeral, binding: Binding, scene: Scene) -> bool:
-    """Say whether the run's name has a number of its own, between it and this one."""
+    """Say whether the run's name has a number of its own, between it and this one or behind it."""
     mention = binding.mention
     assert mention is not None
+    if (
+        mention.start >= numeral.end
+        and not binding.tight
+        and OWN_NUMBER.match(scene.text, mention.end)
+    ):
+        return True
     start, end = min(numeral.end, mention.end), max(numeral.start, mention.start)
     if binding.metric is not None and binding.metric.end <= numeral.start:
         start = max(start, binding.metric.end)

@@ -146,14 +146,12 @@ class SentenceJudge:
             + (f"; it has {known}" if known else ""),
         )
 
-    def _inequality(
-        self, numeral: Numeral, binding: Binding, bound: int, scene: Scene
-    ) -> Ruling | None:
+    def _inequality(self, numeral: Numeral, binding: Binding, bound: int, scene: Scene) -> Ruling:
         """Judge `above 0.9`: a threshold of the idea, or a claim that must hold."""
         if where := known_setting(numeral, self.vocabulary):
             return Ruling(verdict="configuration", evidence=where)
         if not binding.paths or not binding.runs or binding.group:
-            return None
+            return Ruling(verdict="ambiguous", evidence="a bound whose run or metric is not named")
         typed = float(numeral.value)
         holds, seen = False, False
         for run in binding.runs:
@@ -164,8 +162,10 @@ class SentenceJudge:
                 seen = True
                 scaled = value * 100 if numeral.percent and abs(value) <= 1.5 else value
                 holds = holds or (scaled - typed) * bound >= 0
-        if holds or not seen:
-            return Ruling(verdict="derived", evidence="the bound holds") if holds else None
+        if holds:
+            return Ruling(verdict="derived", evidence="the bound holds")
+        if not seen:
+            return Ruling(verdict="ambiguous", evidence="a bound on what was not measured")
         evidence = "the stored value is on the other side of this bound"
         if reason := doubt(numeral, binding, scene, self.vocabulary, change=False):
             return Ruling(verdict="ambiguous", evidence=f"{reason.reason}; {evidence}")

@@ -230,7 +230,7 @@ class TableJudge:
         return Label(text=column.text, runs=(mention,), metrics=column.metrics)
 
     def _is_setting(self, label: Label) -> bool:
-        return bool(self.vocabulary.settings(label.text)) and not label.metrics
+        return bool(self.vocabulary.settings(label.text)) and not (label.metrics or label.runs)
 
 
 @dataclass(frozen=True)
