@@ -158,6 +158,51 @@ def test_facts_by_code_are_left_alone_and_cannot_be_faked() -> None:
     assert verdicts("The final loss of run_1 is `999.9`.") == [("999.9", "unsupported")]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The final loss of run_1 is 310.4.", "unsupported"),
+        ("The smoothed final loss of run_1 is 310.4.", "unsupported"),
+        ("The smoothed final loss of run_1 is 200.23.", "ambiguous"),
+        ("After the first epoch the final loss of run_1 is 310.4.", "ambiguous"),
+        ("The final loss of run_1 is 232.12. In the warm-up it is 310.4.", "ambiguous"),
+        ("Against run_0, the final loss of run_1 comes to 310.4.", "unsupported"),
+        ("If I averaged the final loss, run_1 would be at 310.4.", "ambiguous"),
+    ],
+)
+def test_only_a_certain_reading_makes_a_finding(text: str, expected: str) -> None:
+    """A word that may make another quantity of a number leaves it open, and it is reported."""
+    assert verdicts(text)[-1][1] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It kept an average decoder weight correlation of 0.076 (compared to 0.183 baseline).",
+        "Average decoder weight correlation: 0.076 (vs. 0.183 baseline)",
+        "We reduced correlations (average decoder correlation: 0.076 vs 0.183 baseline).",
+    ],
+)
+def test_both_values_of_what_no_run_measured_are_found(text: str) -> None:
+    """A measure that no log has is unsupported on either side of its comparison."""
+    assert [verdict for _, verdict in verdicts(text)] == ["unsupported", "unsupported"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"The final loss of Run 1 is \textcolor{blue}{310.4}.",
+        r"\resizebox{\columnwidth}{!}{\begin{tabular}{lr} & Final loss \\ Run 1 & 310.4 \\"
+        r"\end{tabular}}",
+        r"\begin{tabular}{lr} & Final loss \\ Top-k (Run 1) & $310.4_{\pm 0.58}$ \\ \end{tabular}",
+        r"The final loss of Run 1 is \num{310.4(6)}.",
+    ],
+)
+def test_no_layout_hides_a_number(text: str) -> None:
+    """Colors, boxes, indices and settings in a row's label leave its numbers to be judged."""
+    assert ("310.4", "unsupported") in verdicts(text, "latex")
+
+
 LATEX = r"""\documentclass{article}
 \newcommand{\ourloss}{999.1}
 \begin{document}

@@ -118,6 +118,10 @@ def lines_of(report: Report, title: str) -> list[str]:
         for finding in group:
             place = ", ".join(part for part in (finding.run, finding.where) if part)
             lines.append(f"  {place or 'the whole folder'}: {finding.detail}")
+    open_ = [number for number in report.numbers if number.verdict == "ambiguous"]
+    if open_:
+        lines += ["", f"ambiguous ({len(open_)}), no finding: the words leave open what they are"]
+    lines += [f"  {n.file or 'line'}:{n.line}: {n.text}: {n.evidence}" for n in open_]
     return lines
 
 

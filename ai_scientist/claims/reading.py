@@ -78,6 +78,11 @@ SEED_MEAN = re.compile(
     re.I,
 )
 """What every stored value is where there are seeds."""
+AVERAGE_NAMED = re.compile(
+    r"\b(?:average|mean)\s+(?!over|across|from|with|value|both|these|those|runs?\b)(?=[a-z]{4})",
+    re.I,
+)
+"""An average that belongs to a measure's name: `average decoder weight correlation`."""
 WORD = re.compile(r"[A-Za-z][A-Za-z'’]*")
 OWN_NUMBER = re.compile(r"\s+(?:[a-z]+\s+){0,2}[-−+~≈]?\d+\.\d")
 BOUNDARY = re.compile(r"[;:,()\[\]—]|\s[–-]\s|\s--\s")
@@ -167,7 +172,7 @@ def is_foreign(numeral: Numeral, scene: Scene) -> bool:
         not scene.metrics
         and _is_fine(numeral)
         and any(mention.runs for mention in scene.runs) | bool(scene.here)
-        and not OTHER_QUANTITY.search(scene.text)
+        and not OTHER_QUANTITY.search(AVERAGE_NAMED.sub("", scene.text))
     )
 
 
