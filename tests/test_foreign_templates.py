@@ -21,6 +21,8 @@ PLAN = [
 END = [
     {"purpose": "edit", "step": "run_2/edit_1", "reply": "Measured.\n\nALL_COMPLETED"},
     {"purpose": "plot", "step": "plot/edit_1", "reply": "The plots are good.\n\nALL_COMPLETED"},
+    # Asked again where the template's pictures leave out a run: they stay as they are.
+    {"purpose": "plot", "step": "plot/edit_2", "reply": "They are good.\n\nALL_COMPLETED"},
     {"purpose": "interpret", "step": "plot/notes", "reply": "The picture shows both runs."},
 ]
 
