@@ -108,11 +108,18 @@ def _judge_and_run(edit: Edit, progress: Progress, workbench: Workbench) -> Run 
             kind=AttemptKind.REFUSED,
             gate=gates.refused.gate,
             reason=gates.refused.detail,
+            seconds=gates.seconds,
             log=gates.log_tail,
         )
     if rejection := workbench.approve(edit.step, candidate):
         progress.draft = accepted
-        return Attempt(step=edit.step, run=name, kind=AttemptKind.REJECTED, reason=rejection)
+        return Attempt(
+            step=edit.step,
+            run=name,
+            kind=AttemptKind.REJECTED,
+            reason=rejection,
+            seconds=gates.seconds,
+        )
     title = title_of(edit)
     candidate = workbench.accept(edit.step, candidate, title)
     progress.draft = candidate

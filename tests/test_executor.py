@@ -18,6 +18,7 @@ import pytest
 
 from ai_scientist.errors import InputError, SetupError
 from ai_scientist.execution.local import LocalExecutor
+from ai_scientist.execution.observation import describe_failure
 from ai_scientist.machine.processes import marked
 from ai_scientist.protocols import Sandbox
 from ai_scientist.records import ExitCause, RunLimits, RunRequest
@@ -85,6 +86,24 @@ def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
 
 
 # --- one run --------------------------------------------------------------------------------------
+
+
+def test_a_crash_is_told_with_its_exception(tmp_path: Path) -> None:
+    """The exception of the last traceback is named; without a traceback only the status is."""
+    code = """
+        import atexit, sys
+        atexit.register(lambda: print("cleaned up", file=sys.stderr))
+        try:
+            1 / 0
+        except ZeroDivisionError:
+            raise ValueError("width 9")
+    """
+    request = request_for(tmp_path, code)
+    done = LocalExecutor(FREE).run(request)
+    assert describe_failure(done, request.limits) == "it ended with status 1: ValueError: width 9"
+    request = request_for(tmp_path, "import sys; sys.exit('no data')")
+    done = LocalExecutor(FREE).run(replace(request, key="run_1/execution_2"))
+    assert describe_failure(done, request.limits) == "it ended with status 1"
 
 
 @BY_TIER
@@ -172,28 +191,6 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
         executor.run(replace(request, gpus=2))
 
 
-def test_the_overhead_is_small(tmp_path: Path) -> None:
-    """Supervisor, sandbox and clean-up cost less than half a second of work beside the process.
-
-    Measured as processor time, so that a busy machine does not decide.
-    """
-    request = request_for(tmp_path, "pass")
-    executor = LocalExecutor(TIERS[0])
-    costs = []
-    for number in range(5):
-        before = processor_time()
-        executor.run(replace(request, key=f"run_1/execution_{number}"))
-        between = processor_time()
-        subprocess.run([sys.executable, "-c", "pass"], check=True)
-        costs.append((between - before) - (processor_time() - between))
-    assert min(costs) < 0.5, costs
-
-
-def processor_time() -> float:
-    """Seconds of processor time of this process and of all it has waited for."""
-    return sum(os.times()[:4])
-
-
 # --- output ---------------------------------------------------------------------------------------
 
 
@@ -222,6 +219,7 @@ LAUNCHER = """
 import pickle, sys
 sys.path.insert(0, sys.argv[1])
 from ai_scientist.execution.local import LocalExecutor
+from ai_scientist.execution.observation import describe_failure
 sandbox, request = pickle.load(sys.stdin.buffer)
 try:
     LocalExecutor(sandbox).run(request)

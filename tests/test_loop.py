@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -50,9 +50,11 @@ class ScriptedBench:
         text = new.files["experiment.py"]
         self.did.append(f"judge {step}: {old.files['experiment.py']} -> {text}")
         refused = text.startswith(("refused", "crashes"))
-        check = Check(gate="effect", verdict="refused" if refused else "passed", detail=text)
+        verdict: Literal["refused", "passed"] = "refused" if refused else "passed"
+        read = Check(gate="lint", verdict="passed", seconds=0.5)
+        effect = Check(gate="effect", verdict=verdict, detail=text, seconds=2.0)
         return GateReport(
-            checks=(check,), repairable=text.startswith("crashes"), log_tail=f"log of {text}"
+            checks=(read, effect), repairable=text.startswith("crashes"), log_tail=f"log of {text}"
         )
 
     def hear(self, step: str) -> str:
@@ -179,6 +181,12 @@ def test_only_code_that_crashed_is_gone_on_from() -> None:
     first = loop.ended.attempts[0]
     assert (first.gate, first.reason, first.log) == ("effect", "crashes a", "log of crashes a")
     assert loop.told[0] == "run_1/edit_1: refused: crashes a"
+
+
+def test_an_attempt_that_never_ran_took_as_long_as_its_gates() -> None:
+    """Rehearsing costs time, and is told: of what was refused, and of what a person rejected."""
+    loop = Loop([code("refused"), code("rejected"), "no block matched", code("one"), DONE])
+    assert [attempt.seconds for attempt in loop.ended.attempts] == [2.5, 2.5, 0.0]
 
 
 def test_nothing_runs_that_was_refused_or_rejected() -> None:

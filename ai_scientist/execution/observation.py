@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from ai_scientist.records import AttemptKind, Execution, ExitCause, Json, Results, RunLimits
 from ai_scientist.redaction import redacted
 from ai_scientist.results.files import results_from_json, results_to_json
 
 LOG_TAIL_CHARACTERS = 3000
+EXCEPTION_CHARACTERS = 200
+TRACEBACK = "Traceback (most recent call last):\n"
 FAILURES = {
     ExitCause.CRASH: AttemptKind.CRASHED,
     ExitCause.KILLED: AttemptKind.CRASHED,
@@ -47,13 +50,23 @@ class Observation:
 def tail_of_logs(execution: Execution) -> str:
     """Return the end of what was printed, errors first: that is where a traceback stands."""
     for path in (execution.stderr, execution.stdout):
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:
-            continue
-        if text:
+        if text := _read(path).strip():
             return redacted(text[-2 * LOG_TAIL_CHARACTERS :])[-LOG_TAIL_CHARACTERS:]
     return ""
+
+
+def exception_of(execution: Execution) -> str:
+    """Return the line that names the exception of the last traceback; empty without one."""
+    _, found, after = _read(execution.stderr).rpartition(TRACEBACK)
+    lines = (line for line in after.splitlines() if line and not line[0].isspace())
+    return redacted(next(lines, ""))[:EXCEPTION_CHARACTERS] if found else ""
+
+
+def _read(log: Path) -> str:
+    try:
+        return log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def describe_failure(execution: Execution, limits: RunLimits) -> str:
@@ -77,7 +90,9 @@ def describe_failure(execution: Execution, limits: RunLimits) -> str:
             how = execution.reason or f"status {execution.returncode}"
             return f"it was killed from outside: {how}"
         case _:
-            return f"it ended with status {execution.returncode}"
+            ended = f"it ended with status {execution.returncode}"
+            exception = exception_of(execution)
+            return f"{ended}: {exception}" if exception else ended
 
 
 def observation_from_json(stored: Json) -> Observation:

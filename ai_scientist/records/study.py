@@ -58,6 +58,11 @@ class GateReport:
         """The gate that refused, if one did."""
         return next((check for check in self.checks if check.verdict == "refused"), None)
 
+    @property
+    def seconds(self) -> float:
+        """How long the gates took, rehearsals included."""
+        return sum(check.seconds for check in self.checks)
+
 
 class AttemptKind(StrEnum):
     """Why an edit or an execution led to no valid run. The value names its prompt."""

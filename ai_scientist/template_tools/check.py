@@ -125,8 +125,13 @@ def _failure(seen: Observation, template: Template, name: str) -> Defect:
     if str(seen.failure) == "no_result":
         kind = "no_result" if "without writing" in seen.problem else "wrong_result"
         return _defect(kind, f"{name}/final_info.json", seen.problem)
-    problem = f"run as {name}, {seen.problem}: {last[0]}"
-    return _defect("fails", "experiment.py", problem)
+    problem = _with_last_line(seen.problem, last[0])
+    return _defect("fails", "experiment.py", f"run as {name}, {problem}")
+
+
+def _with_last_line(problem: str, line: str) -> str:
+    """Add the last line that was printed, where the problem does not end in it already."""
+    return problem if problem.endswith(line) else f"{problem}: {line}"
 
 
 def _moved(a: Observation, b: Observation, template: Template) -> list[str]:
@@ -193,5 +198,5 @@ def _draw(scratch: Scratch, template: Template, runs: list[str]) -> Iterator[Def
     drawn = scratch.draughtsman.draw("plot", commit, {})
     if drawn["problem"]:
         lines = str(drawn["problem"]).strip().splitlines()
-        problem = f"{lines[0]}: {lines[-1]}" if len(lines) > 1 else lines[0]
+        problem = _with_last_line(lines[0], lines[-1])
         yield _defect("plot", "plot.py", problem, "it must leave PNG files in the current folder")

@@ -172,9 +172,9 @@ def _attempts(study: Study) -> str:
         f"The complete denominator: {len(runs)} valid runs, the baseline included, and"
         f" {len(attempts)} attempt{'' if len(attempts) == 1 else 's'} that"
         " led to none: not applied, refused, crashed, stopped or rejected. Together they took"
-        f" {seconds:.0f} seconds of execution and {_hours(gpu_hours)}. Model cost of the failed"
-        f" attempts: {cost if attempts else 'none'}. Why the experiments ended:"
-        f" {escape(study.stop or 'not recorded')}.\n"
+        f" {seconds:.0f} seconds of execution and rehearsal, and {_hours(gpu_hours)}."
+        f" Model cost of the failed attempts: {cost if attempts else 'none'}."
+        f" Why the experiments ended: {escape(study.stop or 'not recorded')}.\n"
     )
     if not attempts:
         return text
