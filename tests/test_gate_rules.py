@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -12,8 +12,10 @@ from ai_scientist.judging.gates import (
     check_identical,
     check_lint,
     check_meaning,
+    check_measuring,
     code_sha256,
     compare_smoke,
+    describe_changed_lines,
 )
 from ai_scientist.records import Code, MetricSpec, Results, Run
 
@@ -56,6 +58,13 @@ def test_what_moved_is_what_differs_and_is_steady() -> None:
     assert effect.describe() == "1 of 2 smoke metrics moved: d/loss 1 -> 0.9"
     assert effect.example() == "d/acc = 0.5"
     assert not compare_smoke(after, before, SPECS).steady.keys() & {"d/noise"}
+
+
+def test_equal_is_what_has_the_same_value() -> None:
+    """Numbers are compared by value, whatever object holds them."""
+    first, second = seen(loss=float("1.5")), seen(loss=float("1.5"))
+    assert compare_smoke([first, second], [second, first], SPECS).steady == {"d/loss": 1.5}
+    assert not compare_smoke([first], [first, second], SPECS).steady  # once is no comparison
 
 
 def test_what_is_called_volatile_decides_nothing() -> None:
@@ -190,3 +199,46 @@ def test_what_confounds_is_named_with_both_values() -> None:
     check, keys = check_comparable(moved, ["lr", "k", "name"])
     assert (check.gate, check.verdict, check.detail, keys) == ("comparable", "passed", "", ())
     assert check_comparable({}, ())[0].verdict == "passed"
+
+
+# --- which lines ran -----------------------------------------------------------------------------
+
+OLD = "a = 1\nb = 2\nc = 3\nd = 4\ne = 5\nf = 6\n"
+NEW = "a = 1\nb = 7\nc = 8\nd = 9\ne = 5\nf = 0\n"
+
+
+@pytest.mark.parametrize(
+    ("new", "ran", "words"),
+    [
+        (NEW, [1, 2, 3, 5], ["changed lines: 2-4, 6", "of these, lines 4, 6 never ran"]),
+        (
+            NEW,
+            [1, 2, 3, 4, 5, 6],
+            [
+                "changed lines: 2-4, 6",
+                "they ran, so what they compute is not used, or a later value overrides it",
+            ],
+        ),
+        (NEW, [], ["changed lines: 2-4, 6", "of these, lines 2-4, 6 never ran"]),
+        (NEW, None, ["changed lines: 2-4, 6"]),
+        (OLD, [1, 2, 3, 4, 5, 6], []),
+    ],
+)
+def test_changed_lines_are_told_with_whether_they_ran(
+    new: str, ran: Sequence[int] | None, words: list[str]
+) -> None:
+    """Neighbors are joined; of lines that nobody watched nothing is said."""
+    assert describe_changed_lines(OLD, new, ran) == words
+
+
+# --- what measures -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("now", ["a", "c"])
+def test_another_way_of_measuring_is_a_finding(now: str) -> None:
+    """Only a fingerprint that is known and another is one; frozen files are named once each."""
+    (other,) = check_measuring(now, "b", ())
+    assert (other.gate, other.verdict) == ("comparable", "finding")
+    assert check_measuring("b", "b", ()) == check_measuring("b", "", ()) == []
+    (touched,) = check_measuring("b", "b", ["data.py", "a.py", "data.py"])
+    assert touched.detail == "the commit changed a.py, data.py; the template's own was run"
