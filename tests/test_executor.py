@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.errors import InputError, SetupError
-from ai_scientist.execution.local import LocalExecutor
+from ai_scientist.execution.local import LocalExecutor, work_of
 from ai_scientist.execution.observation import describe_failure
 from ai_scientist.machine.processes import marked
 from ai_scientist.protocols import Sandbox
@@ -104,6 +104,21 @@ def test_a_crash_is_told_with_its_exception(tmp_path: Path) -> None:
     request = request_for(tmp_path, "import sys; sys.exit('no data')")
     done = LocalExecutor(FREE).run(replace(request, key="run_1/execution_2"))
     assert describe_failure(done, request.limits) == "it ended with status 1"
+
+
+@BY_TIER
+def test_others_can_tell_what_runs(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A process is known by the runs that its supervisors watch, whatever confines them."""
+    staging = tmp_path / "20261126_bowl" / ".staging" / "work" / "run_1.execution_1"
+    executor = LocalExecutor(sandbox)
+    request = request_for(staging, "import time; open('run_1/began', 'w'); time.sleep(60)")
+    runner = threading.Thread(target=executor.run, args=(request,))
+    runner.start()
+    assert eventually((staging / "source/run_1/began").exists)
+    assert work_of(os.getpid()) == "run_1 of 20261126_bowl"
+    executor.cancel()
+    runner.join()
+    assert work_of(os.getpid()) == ""
 
 
 @BY_TIER
@@ -218,7 +233,7 @@ def test_100_mb_of_output_neither_block_nor_fill_anything(tmp_path: Path) -> Non
 LAUNCHER = """
 import pickle, sys
 sys.path.insert(0, sys.argv[1])
-from ai_scientist.execution.local import LocalExecutor
+from ai_scientist.execution.local import LocalExecutor, work_of
 from ai_scientist.execution.observation import describe_failure
 sandbox, request = pickle.load(sys.stdin.buffer)
 try:

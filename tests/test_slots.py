@@ -104,12 +104,69 @@ def test_death_frees(tmp_path: Path) -> None:
 def test_busy_gpus_are_passed_over(tmp_path: Path) -> None:
     """A GPU that others use is left alone until it is free; the person is told why one waits."""
     trouble = {"0": "is used by process 7", "1": ""}
-    pool = SlotPool(tmp_path, gpus=["0", "1"], trouble=lambda gpu: trouble[gpu])
+    told: list[str] = []
+    pool = SlotPool(
+        tmp_path,
+        gpus=["0", "1"],
+        trouble=lambda gpu: trouble[gpu],
+        report=told.append,
+        say_after_s=0.1,
+    )
     with pool.acquire(1) as first:
         assert first == ("1",)
-        threading.Timer(0.3, lambda: trouble.update({"0": ""})).start()
+        threading.Timer(0.5, lambda: trouble.update({"0": ""})).start()
         with pool.acquire(1) as second:
             assert second == ("0",)
+    (line,) = told
+    assert line == (
+        "waiting for 1 of 2 GPU slots; held by this launcher; GPU 0 is used by process 7"
+    )
+
+
+def test_who_waits_says_once_for_what(tmp_path: Path) -> None:
+    """The line names the holder and its work, in the queue and at its head; for no slot of ours."""
+    holder = _hold(tmp_path, "holder", 0, 60)
+    wait_until(lambda: _trace(tmp_path), what="the holder")
+    told: dict[str, list[str]] = {"first": [], "second": []}
+
+    def wait(name: str) -> None:
+        pool = SlotPool(
+            tmp_path / "locks",
+            work=lambda pid: "run_1 of a",
+            report=told[name].append,
+            say_after_s=0.1,
+        )
+        with pool.acquire(0):
+            pass
+
+    threads = [threading.Thread(target=wait, args=(name,)) for name in told]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: all(told.values()), what="both to say it")
+    time.sleep(0.3)
+    holder.kill()
+    holder.wait()
+    for thread in threads:
+        thread.join(10)
+    line = f"waiting for 1 of 1 CPU slots; held by process {holder.pid} (run_1 of a)"
+    assert told == {"first": [line], "second": [line]}
+
+
+def test_who_waits_for_itself_says_nothing(tmp_path: Path) -> None:
+    """Runs of one launcher that wait for each other are seen by their own lines."""
+    told: list[str] = []
+    pool = SlotPool(tmp_path, report=told.append, say_after_s=0.05)
+
+    def hold() -> None:
+        with pool.acquire(0):
+            time.sleep(0.3)
+
+    threads = [threading.Thread(target=hold) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == []
 
 
 def test_too_many_are_refused(tmp_path: Path) -> None:

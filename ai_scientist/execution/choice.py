@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ai_scientist.execution.local import LocalExecutor
+from ai_scientist.execution.local import LocalExecutor, work_of
 from ai_scientist.execution.slurm.client import SlurmClient, client_environment
 from ai_scientist.execution.slurm.executor import SlurmExecutor
 from ai_scientist.execution.slurm.options import parse_slurm_options
@@ -51,6 +51,7 @@ def choose_executors(
         gpus=list_gpus(variables.get("CUDA_VISIBLE_DEVICES")),
         cpu_slots=max(1, cores // profile.cpu_threads),
         trouble=gpu_trouble,
+        work=work_of,
         report=report,
     )
     local = ElsewhereExecutor(

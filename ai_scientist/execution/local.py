@@ -45,6 +45,7 @@ START = (
     "import sys; sys.path.insert(0, sys.argv[1]);"
     " from ai_scientist.execution.supervisor import main; main()"
 )
+SUPERVISOR_LOG = "supervisor.log"
 ENDS_S = 30.0
 AcquireGpus = Callable[[int], AbstractContextManager[Sequence[str]]]
 
@@ -112,7 +113,7 @@ class LocalExecutor:
         """Start the supervisor, hand it the job, and wait."""
         job = job_of(request, self._sandbox, gpus)
         started, started_at = monotonic(), datetime.now(UTC).isoformat(timespec="milliseconds")
-        with (request.staging / "supervisor.log").open("wb") as log:
+        with (request.staging / SUPERVISOR_LOG).open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", START, str(PACKAGE_PARENT)],
                 stdin=subprocess.PIPE,
@@ -223,9 +224,34 @@ def read_outcome(request: RunRequest, *, cancelled: bool = False) -> Execution |
 
 def last_words(staging: Path) -> str:
     """Return the last line the supervisor printed, ready to be appended to a sentence."""
-    log = staging / "supervisor.log"
+    log = staging / SUPERVISOR_LOG
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f": {lines[-1][:200]}" if lines else " (it was killed)"
+
+
+def work_of(pid: int) -> str:
+    """Say what a launcher runs now, as `run_1 of FOLDER`; empty where that cannot be seen.
+
+    Its supervisors tell it, each by the log that it writes to.
+    """
+    import psutil
+
+    try:
+        logs = [
+            Path(f"/proc/{child.pid}/fd/2").readlink() for child in psutil.Process(pid).children()
+        ]
+    except (OSError, psutil.Error):
+        return ""
+    stagings = sorted(log.parent for log in logs if log.name == SUPERVISOR_LOG)
+    return ", ".join(
+        f"{staging.name.partition('.')[0]} of {_folder_of(staging)}" for staging in stagings
+    )
+
+
+def _folder_of(staging: Path) -> str:
+    """Return the name of the run folder around a staging folder, else of the next folder up."""
+    around = next((one.parent for one in staging.parents if one.name == ".staging"), staging.parent)
+    return around.name
 
 
 def prepare(request: RunRequest) -> None:

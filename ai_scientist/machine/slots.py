@@ -5,7 +5,8 @@
 Every launcher of every user takes its slots from one folder. A lock is the kernel's: it is free
 the moment its holder dies, whatever killed it. Files there are only ever locked, never written, so
 that reading them is all another user needs. Whoever waits sleeps in the kernel until the one
-before has been served; only the first in line looks for a free slot.
+before has been served; only the first in line looks for a free slot. Who waits long says once for
+what, and who has it.
 
 Covered: several processes, threads and users; a holder killed with -9; GPUs that programs without
 our locks are using, and GPUs that fell off the bus (`busy`).
@@ -19,8 +20,9 @@ import fcntl
 import os
 import re
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +34,7 @@ POLL_S = 0.01
 BUSY_AGAIN_S = 0.25
 """A GPU that others use is asked again after this."""
 SAY_AFTER_S = 5.0
+MOST_NAMED = 4
 MOST_TRIES = 3
 CUDA_ERROR = re.compile(r"CUDA|cuBLAS|CUBLAS|cuDNN|NCCL|NVML|out of memory")
 USED_BYTES = 2_000_000_000
@@ -50,7 +53,8 @@ class SlotPool:
 
     A run that wants GPUs gets that many of `gpus`; one that wants none gets one of `cpu_slots`
     places, so that many ideas do not fight for few cores. `trouble` says why a GPU cannot be used
-    now, or nothing; it is asked under the GPU's lock, so our own runs never show there.
+    now, or nothing; it is asked under the GPU's lock, so our own runs never show there. Who waits
+    for longer than `say_after_s` reports it, with what `work` says of each process that holds one.
     """
 
     def __init__(
@@ -60,12 +64,16 @@ class SlotPool:
         gpus: Sequence[str] = (),
         cpu_slots: int = 1,
         trouble: Callable[[str], str] = lambda gpu: "",
+        work: Callable[[int], str] = lambda pid: "",
         report: Callable[[str], None] = lambda line: None,
+        say_after_s: float = SAY_AFTER_S,
     ) -> None:
         self._folder = folder
         self._slots = {"gpu": tuple(gpus), "cpu": tuple(str(n) for n in range(cpu_slots))}
         self._trouble = trouble
+        self._work = work
         self._report = report
+        self._say_after_s = say_after_s
 
     @contextmanager
     def acquire(self, gpus: int) -> Iterator[tuple[str, ...]]:
@@ -83,8 +91,9 @@ class SlotPool:
         kind, count = ("gpu", gpus) if gpus else ("cpu", 1)
         make_lock_folder(self._folder)
         with contextlib.ExitStack() as held:
-            with self._turn(kind):
-                slots = self._collect(kind, count, held)
+            troubles: dict[str, str] = {}
+            with self._telling(kind, count, troubles), self._turn(kind):
+                slots = self._collect(kind, count, held, troubles)
             yield slots if kind == "gpu" else ()
 
     # --- taking turns ----------------------------------------------------------------------------
@@ -119,12 +128,12 @@ class SlotPool:
         names = [path.name for path in self._folder.iterdir()]
         return [int(name[len(start) :]) for name in names if name.startswith(start)]
 
-    def _collect(self, kind: str, count: int, held: contextlib.ExitStack) -> tuple[str, ...]:
+    def _collect(
+        self, kind: str, count: int, held: contextlib.ExitStack, troubles: dict[str, str]
+    ) -> tuple[str, ...]:
         """Take free slots until there are enough; only the first in line is here."""
         taken: list[str] = []
         ask_again: dict[str, float] = {}
-        troubles: dict[str, str] = {}
-        say_at = time.monotonic() + SAY_AFTER_S
         while True:
             for slot in self._slots[kind]:
                 if len(taken) == count:
@@ -143,11 +152,37 @@ class SlotPool:
                 taken.append(slot)
             if len(taken) == count:
                 return tuple(taken)
-            if time.monotonic() > say_at:
-                why = "; ".join(f"GPU {gpu} {what}" for gpu, what in troubles.items() if what)
-                self._report(f"waiting for a free {kind.upper()}{': ' if why else ''}{why}")
-                say_at = time.monotonic() + 60 * SAY_AFTER_S
             time.sleep(POLL_S)
+
+    # --- saying why ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _telling(self, kind: str, count: int, troubles: Mapping[str, str]) -> Iterator[None]:
+        """Say once what is waited for, when it takes long."""
+        timer = threading.Timer(self._say_after_s, self._tell, (kind, count, troubles))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _tell(self, kind: str, count: int, troubles: Mapping[str, str]) -> None:
+        slots = self._slots[kind]
+        held = holders(self._folder / f"{kind}-{slot}.lock" for slot in slots)
+        why = [f"GPU {gpu} {what}" for gpu, what in sorted(troubles.items()) if what]
+        if held == [os.getpid()] and not why:
+            return  # our own runs, which are shown anyway
+        if held:
+            why.insert(0, f"held by {', '.join(map(self._name, held[:MOST_NAMED]))}")
+        what = f"waiting for {count} of {len(slots)} {kind.upper()} slots"
+        self._report("; ".join([what, *why]))
+
+    def _name(self, pid: int) -> str:
+        if pid == os.getpid():
+            return "this launcher"
+        work = self._work(pid)
+        return f"process {pid} ({work})" if work else f"process {pid}"
 
 
 # --- lock files ----------------------------------------------------------------------------------
@@ -203,6 +238,24 @@ def locked(path: Path, *, create: bool = True) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def holders(paths: Iterable[Path]) -> list[int]:
+    """Return the processes that hold lock files, as far as the kernel shows them here.
+
+    /proc/locks names a file by device and inode; the device is another one on some file systems.
+    """
+    inodes = set()
+    for path in paths:
+        with contextlib.suppress(OSError):
+            inodes.add(str(path.stat().st_ino))
+    try:
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []
+    locks = [line.split() for line in lines if "->" not in line and "FLOCK" in line]
+    found = {int(lock[4]) for lock in locks if lock[5].rpartition(":")[2] in inodes}
+    return sorted(pid for pid in found if pid > 0)
 
 
 # --- NVIDIA --------------------------------------------------------------------------------------
