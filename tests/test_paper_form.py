@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,25 @@ def test_keyboard_habits_are_set_by_rule(tmp_path: Path) -> None:
     placed = desk.section("method")
     assert "So ``ranks'' count\\ldots{} See Table~\\ref{tab:results}, below." in placed
     assert "\\[a + b\\]" in placed
+
+
+def test_no_heading_is_there_twice(tmp_path: Path) -> None:
+    """A heading that another section has gets its section's name; a repeated own one goes."""
+    twice = "\\subsection{Data}\nWords.\n\\subsection{data}\nWords.\n"
+    desk = Desk(
+        tmp_path,
+        script={
+            ("section", "paper/section_method"): [f"\\subsection{{Method}}\n{METHOD}\n{twice}"],
+            ("section", "paper/section_results"): [SECTIONS["results"] + twice],
+        },
+        options={"effort": Effort(drafts=1, repairs=0)},
+    )
+    assert desk.write().findings == ()
+    assert re.findall(r"section\{(.*)\}", desk.section("method")) == ["Data", "data (Method)"]
+    assert re.findall(r"section\{(.*)\}", desk.section("results")) == [
+        "Data (Results)",
+        "data (Results, 2)",
+    ]
 
 
 def test_a_wide_table_shrinks_and_a_long_name_breaks(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from ai_scientist.run_folder.journal import write_atomically
 from ai_scientist.writeup.figures import figure_findings
 from ai_scientist.writeup.lint import (
     drop_references,
-    duplicate_headings,
     figures_in,
     unknown_references,
 )
@@ -24,7 +23,7 @@ from ai_scientist.writeup.parts import (
     PaperFolder,
     PaperOutcome,
 )
-from ai_scientist.writeup.placing import drop_figures, placed_figures
+from ai_scientist.writeup.placing import drop_figures, placed_figures, tell_headings_apart
 from ai_scientist.writeup.sections import Author
 from ai_scientist.writeup.typeset import clip
 
@@ -34,7 +33,7 @@ OVERFULL_PT = 20.0
 def settle_references(
     author: Author, texts: Mapping[str, str], labels: Sequence[str]
 ) -> dict[str, str]:
-    """Return the texts without references to nothing and without a figure shown twice."""
+    """Return the texts without references to nothing, and no figure or heading twice."""
     settled = dict(texts)
     seen: set[str] = set()
     for name in BY_NAME:  # in the order of the page
@@ -43,9 +42,7 @@ def settle_references(
         for key in unknown_references(text, labels):
             _find(author, "undefined_reference", f"nothing has the label `{key}`", name)
         settled[name] = drop_references(text, labels)
-    for heading in duplicate_headings(settled.values()):
-        _find(author, "duplicate_heading", f"the heading `{heading}` is there twice", "")
-    return settled
+    return tell_headings_apart(settled)
 
 
 def _find(author: Author, kind: str, detail: str, name: str) -> None:

@@ -231,13 +231,3 @@ def drop_references(text: str, labels: Collection[str]) -> str:
         pattern += r"\(?\\[A-Za-z]*ref\*?\s*\{" + re.escape(key) + r"\}\)?"
         text = re.sub(pattern, "(reference removed)", text)
     return text
-
-
-def duplicate_headings(texts: Iterable[str]) -> list[str]:
-    """Return headings that occur more than once over all sections."""
-    headings = [
-        " ".join(heading.lower().split())
-        for text in texts
-        for heading in re.findall(r"\\(?:sub)*section\*?\s*\{([^{}]*)\}", text)
-    ]
-    return [heading for heading, count in Counter(headings).items() if count > 1]

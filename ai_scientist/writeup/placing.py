@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ai_scientist.writeup.bibliography import FILECONTENTS
@@ -18,6 +19,7 @@ from ai_scientist.writeup.typeset import LONG_NAME
 STYLE = Path(__file__).parent / "style"
 KEPT_FROM_TEMPLATE = {".sty", ".cls", ".bst", ".clo", ".def", ".cfg"}
 LARGEST_STYLE_FILE = 2_000_000
+HEADING = re.compile(r"(\\(?:sub)*section\*?)\s*\{([^{}]*)\}")
 
 
 def braced(text: str, start: int) -> int:
@@ -83,6 +85,31 @@ def drop_figures(text: str, names: Iterable[str]) -> str:
         seen.add(name)
         position = end
     return out + text[position:]
+
+
+def tell_headings_apart(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the texts, by section, with no heading twice.
+
+    One that only repeats its section's own goes; one that another section has gets its section's
+    name: `Data (Method)`.
+    """
+    seen = {part.heading.lower() for part in PARTS}
+
+    def tell_apart(match: re.Match[str], own: str) -> str:
+        title = known = " ".join(match[2].split())
+        if title.lower() == own.lower():
+            return ""
+        count = 1
+        while title.lower() in seen:
+            title = f"{known} ({own}, {count})" if count > 1 else f"{known} ({own})"
+            count += 1
+        seen.add(title.lower())
+        return f"{match[1]}{{{title}}}"
+
+    return dict(texts) | {
+        part.name: HEADING.sub(partial(tell_apart, own=part.heading), texts[part.name])
+        for part in PARTS
+    }
 
 
 def expand_figures(text: str, figures: Mapping[str, Figure]) -> str:

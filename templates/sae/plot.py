@@ -143,6 +143,7 @@ def draw_frontier(runs: dict[str, Metrics], references: dict[str, Metrics]) -> N
         panel.set_xlabel(METRICS[axes[0]])
         panel.set_ylabel(METRICS[axes[1]])
         panel.grid(alpha=0.3)
+        panel.locator_params(axis="x", nbins=5)  # the labels of six would touch
         if axes[0] == "l0":
             panel.set_xlim(0, 1.3 * largest)  # a reference with far more is left outside
     panels[2].axvline(0.05, color="gray", linewidth=1, linestyle=":")  # the budget on validation
