@@ -297,6 +297,52 @@ def test_scale_is_folded(sae_python: Path, template: Path) -> None:
     assert "changed its reconstruction" in done.stderr
 
 
+def test_clamping_computes_only_what_it_touches(
+    sae_python: Path, template: Path, smoke_data: Path
+) -> None:
+    """Losses on facts after clamping are those of the whole documents, computed in full."""
+    got = inside(
+        sae_python,
+        template,
+        f"""
+        import json, torch
+        from pathlib import Path
+        from data import HAZARD, load_data
+        from language_model import token_losses
+        from unlearning import FactProbe
+        data = load_data(Path({str(smoke_data)!r}))
+        documents = data.documents["test"].of(HAZARD)
+        class Rows:
+            W_dec = torch.randn(8, data.d_model, generator=torch.Generator().manual_seed(0))
+            def encode(self, x):
+                return torch.cat([(x @ self.W_dec.T - 3).relu()[..., :7], 0 * x[..., :1]], -1)
+        sae, chosen, values = Rows(), torch.tensor([1, 4]), torch.tensor([-2.0, 0.0])
+        probe = FactProbe(sae, data, documents)
+        after = probe.clamp(chosen, values)
+        latents = sae.encode(documents.residual)[..., chosen]
+        latents[:, 0] = 0
+        change = torch.where(latents > 0, values - latents, 0.0) @ sae.W_dec[chosen]
+        losses, right = token_losses(
+            data.logits_from(documents.residual + change), documents.tokens)
+        is_fact = documents.is_fact[:, 1:]
+        touched = (latents > 0).flatten(1).any(1)
+        never = probe.clamp(torch.tensor([7]), torch.tensor([-2.0]))
+        print(json.dumps({{
+            "gap": float((after.loss - losses[is_fact]).abs().max()),
+            "right": bool((after.right == right[is_fact]).all()),
+            "moved": float((after.loss - probe.own.loss).abs().max()),
+            "touched": float(touched.float().mean()),
+            "never": bool((never.loss == probe.own.loss).all()),
+        }}))
+        """,
+    )
+    assert got["gap"] < 1e-4
+    assert got["right"]
+    assert got["never"]
+    assert got["moved"] > 0.01
+    assert 0 < got["touched"] <= 1
+
+
 @pytest.mark.slow
 def test_torch_model_is_transformer_lens_model(
     sae_python: Path, template: Path, smoke_data: Path
@@ -311,15 +357,19 @@ def test_torch_model_is_transformer_lens_model(
         from data import load_data
         data = load_data(Path({str(smoke_data)!r}))
         test = data.documents["test"]
-        ours = data.tail(False)(test.residual)
-        theirs = data.tail(True)(test.residual)
+        ours = data.logits_from(test.residual)
+        some = data.logits_from(test.residual, test.is_fact)
         from hooked_model import load_hooked_model
-        _, cache = load_hooked_model(data.folder / "model").run_with_cache(test.tokens)
+        hooked = load_hooked_model(data.folder / "model")
+        theirs = hooked(test.residual, start_at_layer=data.layer + 1)
+        _, cache = hooked.run_with_cache(test.tokens)
         print(json.dumps({{
             "logits": float((ours - theirs).abs().max()),
+            "some": float((ours[test.is_fact] - some).abs().max()),
             "hook": float((cache[data.hook] - test.residual).abs().max()),
         }}))
         """,
     )
     assert got["logits"] < 1e-3
+    assert got["some"] < 1e-4
     assert got["hook"] < 1e-4

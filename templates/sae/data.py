@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,9 +59,12 @@ class Documents:
 
     def of(self, domain: int) -> Documents:
         """Return the documents of one domain."""
-        rows = self.domain == domain
+        return self.rows(self.domain == domain)
+
+    def rows(self, chosen: Tensor) -> Documents:
+        """Return some of the documents, by a mask (N,)."""
         return Documents(
-            self.tokens[rows], self.is_fact[rows], self.domain[rows], self.residual[rows]
+            self.tokens[chosen], self.is_fact[chosen], self.domain[chosen], self.residual[chosen]
         )
 
     def activations(self) -> Tensor:
@@ -132,14 +135,12 @@ class Data:
             return load_pretrained(meta["model"], meta["model_dtype"], self.device)[0]
         return load_model(self.folder / "model")
 
-    def tail(self, with_transformer_lens: bool) -> Callable[[Tensor], Tensor]:
-        """Return the function from a residual stream at the hook (B, T, d) to logits (B, T, V)."""
-        if not with_transformer_lens:
-            return lambda residual: self.model.logits_from(residual, self.layer)
-        from hooked_model import load_hooked_model
+    def logits_from(self, residual: Tensor, where: Tensor | None = None) -> Tensor:
+        """Return the logits (B, T, V) that follow from the hook's residual stream (B, T, d).
 
-        hooked = load_hooked_model(self.folder / "model")
-        return lambda residual: hooked(residual, start_at_layer=self.layer + 1)
+        With a mask `where` (B, T), only those at its N places, (N, V).
+        """
+        return self.model.logits_from(residual, self.layer, where)
 
 
 def load_data(folder: Path) -> Data:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,6 @@ from language_model import token_losses
 from latent_report import report_latents
 from unlearning import Clamping, Unlearned, measure_unlearning
 from workers import granted_processes, in_processes
-
-LogitsFrom = Callable[[Tensor], Tensor]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,8 +59,9 @@ def evaluate(
     names = wanted_benchmarks()
     keep_trained(request.out_dir, data, trained, architecture)
     print(f"measuring {len(trained)} SAEs", flush=True)
+    bounds = measure_loss_bounds(data)
     screened = in_processes(
-        lambda one: _screen(one.sae, data, config), trained, granted_processes()
+        lambda one: _screen(one.sae, data, config, bounds), trained, granted_processes()
     )
     pairs = list(zip(trained, screened, strict=True))
     chosen = [(one, screen) for one, screen in pairs if one.k == request.config.k]
@@ -105,12 +104,13 @@ class _Screen:
     unlearned: Unlearned
 
 
-def _screen(sae: Dictionary, data: Data, config: EvaluationConfig) -> _Screen:
-    logits_from = data.tail(with_transformer_lens=False)
-    unlearned = measure_unlearning(sae, data, logits_from, config.clamping)
+def _screen(
+    sae: Dictionary, data: Data, config: EvaluationConfig, bounds: tuple[float, float]
+) -> _Screen:
+    unlearned = measure_unlearning(sae, data, config.clamping)
     return _Screen(
         fidelity=measure_fidelity(sae, data.documents["test"], config),
-        core=measure_loss_recovered([sae], data, logits_from)[0],
+        core=measure_loss_recovered(sae, data, bounds),
         unlearned=unlearned,
     )
 
@@ -154,33 +154,38 @@ def measure_fidelity(
 
 
 @torch.no_grad()
-def measure_loss_recovered(
-    saes: Sequence[Dictionary], data: Data, logits_from: LogitsFrom
-) -> list[dict[str, float]]:
-    """Return the share of the next-token loss that each SAE's reconstruction recovers.
+def measure_loss_bounds(data: Data) -> tuple[float, float]:
+    """Return the next-token loss, nats, of the model itself, and of mean ablation.
 
-    0 is the loss when every activation but <bos> is replaced by the mean one, 1 the model's own.
+    Mean ablation replaces every activation but that of <bos> by the mean one.
     """
+    x = data.documents["test"].residual[:, 1:]
+    return _replaced_loss(data, x), _replaced_loss(data, data.mean.expand_as(x))
+
+
+@torch.no_grad()
+def measure_loss_recovered(
+    sae: Dictionary, data: Data, bounds: tuple[float, float]
+) -> dict[str, float]:
+    """Return the share of the next-token loss that the SAE's reconstruction recovers.
+
+    Of `bounds`, the loss of mean ablation makes it 0, and the model's own 1.
+    """
+    own, ablated = bounds
+    loss = _replaced_loss(data, sae.decode(sae.encode(data.documents["test"].residual[:, 1:])))
+    return {
+        "ce_recovered": (ablated - loss) / (ablated - own),
+        "ce_with_sae": loss,
+        "ce_without_sae": own,
+    }
+
+
+def _replaced_loss(data: Data, replacement: Tensor) -> float:
     test = data.documents["test"]
-    x = test.residual[:, 1:]
-    own = _replaced_loss(test, x, logits_from)
-    ablated = _replaced_loss(test, data.mean.expand_as(x), logits_from)
-    rebuilt = [_replaced_loss(test, sae.decode(sae.encode(x)), logits_from) for sae in saes]
-    return [
-        {
-            "ce_recovered": (ablated - loss) / (ablated - own),
-            "ce_with_sae": loss,
-            "ce_without_sae": own,
-        }
-        for loss in rebuilt
-    ]
-
-
-def _replaced_loss(documents: Documents, replacement: Tensor, logits_from: LogitsFrom) -> float:
-    residual = torch.cat([documents.residual[:, :1], replacement], dim=1)
+    residual = torch.cat([test.residual[:, :1], replacement], dim=1)
     losses = [
-        token_losses(logits_from(rows), tokens)[0]
-        for rows, tokens in zip(residual.split(90), documents.tokens.split(90), strict=True)
+        token_losses(data.logits_from(rows), tokens)[0]
+        for rows, tokens in zip(residual.split(90), test.tokens.split(90), strict=True)
     ]
     return _mean(torch.cat(losses))
 

@@ -78,8 +78,11 @@ class _Layer(nn.Module):
         self.attention = _Attention(size)
         self.mlp = _Mlp(size)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, where: Tensor | None = None) -> Tensor:
+        """Return (B, T, d), or with a mask `where` (B, T) only its N places, (N, d)."""
         attended = self.attention(self.input_layernorm(x))
+        if where is not None:
+            x, attended = x[where], attended[where]
         return x + attended + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -110,10 +113,18 @@ class LanguageModel(nn.Module):
             x = block(x)
         return x
 
-    def logits_from(self, residual: Tensor, layer: int) -> Tensor:
-        """Return the logits (B, T, V) that follow from the residual stream after `layer`."""
-        for block in self.gpt_neox["layers"][layer + 1 :]:
+    def logits_from(self, residual: Tensor, layer: int, where: Tensor | None = None) -> Tensor:
+        """Return the logits (B, T, V) that follow from the residual stream after `layer`.
+
+        With a mask `where` (B, T), only those at its N places, (N, V).
+        """
+        above = self.gpt_neox["layers"][layer + 1 :]
+        for block in above[:-1]:
             residual = block(residual)
+        if above:
+            residual = above[-1](residual, where)
+        elif where is not None:
+            residual = residual[where]
         return self.embed_out(self.gpt_neox["final_layer_norm"](residual))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -133,12 +144,12 @@ def train_model(
     """Train `model` on documents `tokens` (N, T) with AdamW and a cosine schedule, in place."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=3e-3, weight_decay=0.01, betas=(0.9, 0.98), fused=True
+        model.parameters(), lr=4e-3, weight_decay=0.01, betas=(0.9, 0.98), fused=True
     )
     started = time.monotonic()
     for step in range(steps):
         rate = min(1.0, (step + 1) / 50) * max(0.02, 0.5 * (1 + math.cos(math.pi * step / steps)))
-        optimizer.param_groups[0]["lr"] = 3e-3 * rate
+        optimizer.param_groups[0]["lr"] = 4e-3 * rate
         rows = tokens[torch.randint(len(tokens), (batch,), generator=generator)]
         loss = F.cross_entropy(model(rows)[:, :-1].flatten(0, 1), rows[:, 1:].flatten())
         optimizer.zero_grad()
@@ -151,11 +162,15 @@ def train_model(
             report(f"step {step + 1} of {steps}, loss {loss:.3f}, {left:.0f} s left")
 
 
-@torch.no_grad()
 def token_losses(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Return loss in nats and whether the top prediction is right, (B, T-1), of tokens 1 on."""
-    log_probabilities = logits[:, :-1].float().log_softmax(-1)
-    targets = tokens[:, 1:]
+    return losses_of(logits[:, :-1], tokens[:, 1:])
+
+
+@torch.no_grad()
+def losses_of(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return loss in nats and whether the top prediction is right, (...), of targets (...)."""
+    log_probabilities = logits.float().log_softmax(-1)
     losses = -log_probabilities.gather(-1, targets[..., None])[..., 0]
     return losses, log_probabilities.argmax(-1) == targets
 

@@ -8,7 +8,7 @@ latents.json.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,9 @@ from torch import Tensor
 
 from data import BENIGN, DOMAINS, HAZARD, Data, Documents
 from dictionary import Dictionary, Trained
-from language_model import token_losses
+from unlearning import FactProbe
 
 Record = dict[str, Any]
-LogitsFrom = Callable[[Tensor], Tensor]
 
 SHOWN = 12
 """Latents that are described one by one."""
@@ -99,25 +98,13 @@ def _rates_and_means(sae: Dictionary, documents: Documents) -> tuple[Tensor, Ten
 
 def _clamp_each(sae: Dictionary, data: Data, chosen: Tensor, size: Tensor) -> list[Record]:
     """Return what clamping each chosen latent adds to the losses on facts."""
-    logits_from = data.tail(with_transformer_lens=False)
     rows: list[Record] = [{} for _ in chosen]
     for name, domain in (("forget", HAZARD), ("retain", BENIGN)):
-        documents = data.documents["test"].of(domain)
-        latents = sae.encode(documents.residual[:, 1:])[..., chosen]  # (N, T - 1, shown)
-        own = _fact_loss(documents, documents.residual, logits_from)
-        for place, index in enumerate(chosen.tolist()):
-            values = latents[..., place, None]
-            change = torch.where(values != 0, -size[index] - values, 0.0) * sae.W_dec[index]
-            residual = documents.residual.clone()
-            residual[:, 1:] += change
-            loss = _fact_loss(documents, residual, logits_from)
-            rows[place][f"{name}_loss_increase"] = loss - own
+        probe = FactProbe(sae, data, data.documents["test"].of(domain))
+        for row, latent in zip(rows, chosen[:, None], strict=True):
+            loss = probe.clamp(latent, -size[latent]).loss
+            row[f"{name}_loss_increase"] = float(loss.mean() - probe.own.loss.mean())
     return rows
-
-
-def _fact_loss(documents: Documents, residual: Tensor, logits_from: LogitsFrom) -> float:
-    losses, _ = token_losses(logits_from(residual), documents.tokens)
-    return float(losses[documents.is_fact[:, 1:]].mean())
 
 
 def _contexts(sae: Dictionary, data: Data, chosen: Tensor) -> list[list[Record]]:

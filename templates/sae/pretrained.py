@@ -55,8 +55,11 @@ class PretrainedModel:
         return seen[0]
 
     @torch.no_grad()
-    def logits_from(self, residual: Tensor, layer: int) -> Tensor:
-        """Return the logits (B, T, V) that follow from the residual stream after `layer`."""
+    def logits_from(self, residual: Tensor, layer: int, where: Tensor | None = None) -> Tensor:
+        """Return the logits (B, T, V) that follow from the residual stream after `layer`.
+
+        With a mask `where` (B, T), only those at its N places, (N, V).
+        """
         residual = residual.to(self.device, self._model.dtype)
         above = self._layers[layer + 1 :]
         tokens = torch.zeros(residual.shape[:2], dtype=torch.long, device=self.device)
@@ -74,7 +77,7 @@ class PretrainedModel:
                 logits: Tensor = self._model(tokens, use_cache=False).logits
             finally:
                 hook.remove()
-        return logits
+        return logits if where is None else logits[where.to(self.device)]
 
     @contextlib.contextmanager
     def _only(self, layers: list[nn.Module]) -> Iterator[None]:

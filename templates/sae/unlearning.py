@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from data import BENIGN, HAZARD, Data, Documents
 from dictionary import Dictionary
-from language_model import token_losses
+from language_model import losses_of
 
-LogitsFrom = Callable[[Tensor], Tensor]
 RESAMPLES = 1000
 """Of the documents, for an interval around a change in loss."""
+DOCUMENTS_AT_ONCE = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,16 +63,14 @@ class Facts(NamedTuple):
 
 
 @torch.no_grad()
-def measure_unlearning(
-    sae: Dictionary, data: Data, logits_from: LogitsFrom, config: Clamping
-) -> Unlearned:
+def measure_unlearning(sae: Dictionary, data: Data, config: Clamping) -> Unlearned:
     """Measure every intervention of the grid, and choose one.
 
     Candidates fire rarely on retain tokens and more on forget tokens. The grid runs over how
     rarely, how many of them (most frequent on forget tokens first) and how far they are clamped.
     """
     probes = {
-        f"{split}_{name}": _FactProbe(sae, data.documents[split].of(domain), logits_from)
+        f"{split}_{name}": FactProbe(sae, data, data.documents[split].of(domain))
         for split in ("validation", "test")
         for name, domain in (("forget", HAZARD), ("retain", BENIGN))
     }
@@ -185,26 +184,43 @@ def _log_selectivity(frontier: Sequence[Mapping[str, float]], floor: float) -> f
     return sum(values) / len(values)
 
 
-class _FactProbe:
-    """The facts of one split and domain, and what clamping latents does to them."""
+class FactProbe:
+    """The facts of some documents, and what clamping latents does to them."""
 
-    def __init__(self, sae: Dictionary, documents: Documents, logits_from: LogitsFrom) -> None:
-        self._sae, self._documents, self._logits_from = sae, documents, logits_from
+    def __init__(self, sae: Dictionary, data: Data, documents: Documents) -> None:
+        self._sae, self._data, self._documents = sae, data, documents
         self._latents = sae.encode(documents.residual[:, 1:])
-        self.own = self._measure(documents.residual)
+        self.own = self._measure(documents, documents.residual)
 
     def clamp(self, chosen: Tensor, values: Tensor) -> Facts:
-        """Set the chosen latents to `values` where they are active."""
-        latents = self._latents[..., chosen]
-        change = torch.where(latents > 0, values - latents, 0.0) @ self._sae.W_dec[chosen]
-        residual = self._documents.residual.clone()
-        residual[:, 1:] += change
-        return self._measure(residual)
+        """Set the chosen latents to `values` where they are active.
 
-    def _measure(self, residual: Tensor) -> Facts:
-        losses, right = token_losses(self._logits_from(residual), self._documents.tokens)
-        is_fact = self._documents.is_fact[:, 1:]
-        return Facts(losses[is_fact], right[is_fact], is_fact.nonzero()[:, 0])
+        Documents where none of them is stay as they are, and are not computed again.
+        """
+        latents = self._latents[..., chosen]
+        touched = (latents != 0).flatten(1).any(1)
+        if not touched.any():
+            return self.own
+        documents, latents = self._documents.rows(touched), latents[touched]
+        change = torch.where(latents != 0, values - latents, 0.0) @ self._sae.W_dec[chosen]
+        after = self._measure(documents, documents.residual + F.pad(change, (0, 0, 1, 0)))
+        facts = touched[self.own.document]
+        return self.own._replace(
+            loss=self.own.loss.masked_scatter(facts, after.loss),
+            right=self.own.right.masked_scatter(facts, after.right),
+        )
+
+    def _measure(self, documents: Documents, residual: Tensor) -> Facts:
+        """Compute logits only where a fact's object is predicted."""
+        is_fact = documents.is_fact[:, 1:]
+        logits = [
+            self._data.logits_from(rows, F.pad(places, (0, 1)))
+            for rows, places in zip(
+                residual.split(DOCUMENTS_AT_ONCE), is_fact.split(DOCUMENTS_AT_ONCE), strict=True
+            )
+        ]
+        losses, right = losses_of(torch.cat(logits), documents.tokens[:, 1:][is_fact])
+        return Facts(losses, right, is_fact.nonzero()[:, 0])
 
 
 def _mean(values: Tensor) -> float:
