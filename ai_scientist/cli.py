@@ -138,6 +138,7 @@ def _add_template_options(parser: Parser) -> None:
     add("--template", metavar="NAME|DIR", help="default: the idea's own, else sae")
     add("--profile", choices=("smoke", "small", "full"), help="size of each run")
     add("--python", type=Path, metavar="PATH", help="interpreter for templates without a lock")
+    add("--yes", action="store_true", help="measure a template's missing run_0 without asking")
     add("--dry-run", action="store_true", help="check everything, estimate, and stop")
 
 

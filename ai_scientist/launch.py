@@ -32,6 +32,7 @@ from ai_scientist.machine.environments import default_cache_root
 from ai_scientist.model.prices import load_prices
 from ai_scientist.model.recorded import load_recording
 from ai_scientist.model.wire import check_model
+from ai_scientist.preflight import agree_to_measure, describe_missing_baseline, describe_plan
 from ai_scientist.records import Code, Idea, Json, Limits, Template
 from ai_scientist.run_folder.journal import FolderJournal, FolderLock, last_commit, read_events
 from ai_scientist.run_folder.workspace import RunFolder, create_run_folder, open_run_folder
@@ -59,6 +60,10 @@ def launch_ideas(options: argparse.Namespace) -> int:
     if options.ideas or len(options.idea) > 1:
         from ai_scientist.queue import run_batch
 
+        if options.template and not options.yes:
+            template = find_template(options.template, places.templates)
+            # Its launchers have no terminal to ask at.
+            options.yes = agree_to_measure(template, settings_from_options(options))
         return run_batch(options, places, environment=os.environ)
     from ai_scientist.scientist import Assignment
 
@@ -72,6 +77,8 @@ def launch_ideas(options: argparse.Namespace) -> int:
     if options.dry_run:
         with tempfile.TemporaryDirectory(prefix="ai_scientist_") as aside:
             return work_on(assign(folder=make(Path(aside))), dry_run=True)
+    if not options.yes:
+        agree_to_measure(template, settings)
     return work_on(assign(folder=make(places.runs, path=options.run_dir)))
 
 
@@ -193,7 +200,6 @@ def check_disk(runs: Path) -> None:
 def work_on(assignment: Assignment, *, dry_run: bool = False) -> int:
     """Do all that is left to do in a run folder and return the exit code."""
     from ai_scientist.assembly import assemble
-    from ai_scientist.preflight import describe_plan
     from ai_scientist.scientist import research
 
     folder = assignment.folder
@@ -211,6 +217,8 @@ def work_on(assignment: Assignment, *, dry_run: bool = False) -> int:
         for line in describe_plan(start, profile, assignment.settings, staff.model):
             report(line)
         if dry_run:
+            if missing := describe_missing_baseline(assignment.template, assignment.settings):
+                report(missing)
             report("dry run: everything needed is here; nothing was run or paid")
             return 0
         outcome = research(staff, start)

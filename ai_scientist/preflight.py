@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Protocol
 
+from ai_scientist.errors import InputError
+from ai_scientist.inputs.foreign import has_given_baseline
 from ai_scientist.inputs.settings import Settings
-from ai_scientist.records import Code, Profile
+from ai_scientist.records import Code, Profile, Template
 from ai_scientist.writeup.latex import missing_tools
 
 CHARACTERS_PER_TOKEN = 3.5
@@ -44,13 +47,52 @@ def describe_plan(code: Code, profile: Profile, settings: Settings, model: Price
         f"{money} ({cap})"
     )
     if profile.gpus:
-        longest = min(limits.run_timeout_s, profile.run_timeout_s or limits.run_timeout_s)
-        hours = limits.max_executions * longest * profile.gpus / 3600
-        capped = hours if limits.max_gpu_hours is None else min(hours, limits.max_gpu_hours)
-        yield f"at most {capped:.1f} GPU-hours"
+        yield f"at most {most_gpu_hours(limits.max_executions, profile, settings):.1f} GPU-hours"
     missing = missing_tools() if settings.writeup else []
     if missing:
         yield (
             f"no {', '.join(missing)} on this machine: the paper will be its sources; "
             "scripts/setup-tex.sh installs what is needed"
         )
+
+
+def most_gpu_hours(executions: int, profile: Profile, settings: Settings) -> float:
+    """Return the GPU-hours that so many executions take when each lasts as long as it may."""
+    limits = settings.limits
+    longest_s = min(limits.run_timeout_s, profile.run_timeout_s or limits.run_timeout_s)
+    hours = executions * longest_s * profile.gpus / 3600
+    return hours if limits.max_gpu_hours is None else min(hours, limits.max_gpu_hours)
+
+
+def describe_missing_baseline(template: Template, settings: Settings) -> str:
+    """Say what it costs to measure a foreign template's run_0; empty where that is not needed."""
+    if not template.foreign or has_given_baseline(template):
+        return ""
+    profile, runs = next(iter(template.profiles.values())), settings.baseline_seeds
+    each = " each" if runs > 1 else ""
+    gpu = f", {most_gpu_hours(runs, profile, settings):.1f} GPU-hours" if profile.gpus else ""
+    return (
+        f"template `{template.name}` brings no results of its own (run_0/final_info.json): its "
+        f"untouched experiment.py has to be run first, {runs} time{'s' if runs > 1 else ''}, at "
+        f"most {settings.limits.run_timeout_s:g} s{each}{gpu}, and no model call"
+    )
+
+
+def agree_to_measure(template: Template, settings: Settings) -> bool:
+    """Ask the person before a foreign template's missing run_0 is measured; False: no need to.
+
+    Raises InputError for the person when nobody is there to answer, and for any answer but yes.
+    """
+    cost = describe_missing_baseline(template, settings)
+    if not cost:
+        return False
+    if not sys.stdin.isatty():
+        raise InputError(
+            cost, hint=f"--yes measures it; or put its results at {template.folder}/run_0/"
+        )
+    if input(f"{cost}. Measure it? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise InputError(
+            f"template `{template.name}` has no run_0, and it was not to be measured",
+            hint=f"put the results of its untouched experiment.py at {template.folder}/run_0/",
+        )
+    return True

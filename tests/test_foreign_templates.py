@@ -41,28 +41,48 @@ def edit(old: str, new: str) -> dict[str, str]:
 
 
 def launch(
-    root: Path, template: str, change: dict[str, str], *options: str
+    root: Path, template: str, change: dict[str, str], *options: str, answer: str | None = None
 ) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """Run one idea on a foreign template and return how it ended, and its run folder."""
+    """Run one idea on a foreign template and return how it ended, and its run folder.
+
+    With an `answer` there is a terminal at which it is typed.
+    """
     recording, idea, folder = root / "replies.jsonl", root / "idea.json", root / "made"
     recording.write_text("".join(json.dumps(line) + "\n" for line in (*PLAN, change, *END)))
     # An AI-Scientist idea as it is: no key of ours.
     given = {"Name": "one_change", "Title": "One Change", "Experiment": "Change one thing."}
     idea.write_text(json.dumps({**given, "Interestingness": 6, "Feasibility": 9, "novel": True}))
-    done = subprocess.run(
-        [
-            sys.executable, str(PROJECT / "launch_scientist.py"), f"--idea={idea}",
-            f"--template=templates/{template}", f"--model=recorded:{recording}",
-            f"--run-dir={folder}", "--no-writeup", *options,
-        ],
-        cwd=root,
-        env={**os.environ, "AI_SCIENTIST_CACHE": str(root / "cache"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+    command = (
+        f"--idea={idea}", f"--template=templates/{template}", f"--model=recorded:{recording}",
+        f"--run-dir={folder}", "--no-writeup", *options,
     )  # fmt: skip
-    return done, folder
+    return call(root, *command, answer=answer), folder
+
+
+def call(
+    folder: Path, *options: str, cache: Path | None = None, answer: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the launcher in a folder, with an answer typed at a terminal, or with no terminal."""
+    keyboard, terminal = os.openpty()
+    try:
+        os.write(keyboard, f"{answer}\n".encode())
+        return subprocess.run(
+            [sys.executable, str(PROJECT / "launch_scientist.py"), *options],
+            cwd=folder,
+            env={
+                **os.environ,
+                "AI_SCIENTIST_CACHE": str(cache or folder / "cache"),
+                "OMP_NUM_THREADS": "1",
+            },
+            stdin=subprocess.DEVNULL if answer is None else terminal,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
 
 
 def capsule(folder: Path, run: str) -> Any:
@@ -74,7 +94,7 @@ def capsule(folder: Path, run: str) -> Any:
 def test_shared_data_is_found_and_the_baseline_measured(root: Path, digits_python: Path) -> None:
     """Paths that expect ROOT/results/EXP/IDEA lead to ROOT/data; a missing run_0 is measured."""
     change = edit("step_size = 0.1", "step_size = 0.05")
-    done, folder = launch(root, "shared_data", change, f"--python={digits_python}")
+    done, folder = launch(root, "shared_data", change, f"--python={digits_python}", "--yes")
     assert done.returncode == 0, done.stderr + done.stdout
     assert "brings no results of its own" in done.stdout
     assert [capsule(folder, run)["provenance"] for run in ("run_0", "run_1")] == ["measured"] * 2
@@ -83,6 +103,28 @@ def test_shared_data_is_found_and_the_baseline_measured(root: Path, digits_pytho
     notes = (folder / "notes.txt").read_text()
     assert notes.startswith("# Title: One Change\n# Experiment description: Change one thing.")
     assert not (folder / "data").exists()
+
+
+def test_a_missing_baseline_is_measured_only_when_a_person_says_so(root: Path) -> None:
+    """What it costs is said first; where nobody can answer, or says no, nothing is begun."""
+    change, python = edit("width = 3", "width = 4"), "--python=/bin/true"
+    cost = "untouched experiment.py has to be run first, 2 times, at most 60 s each"
+    options = (python, "--baseline-seeds=2", "--run-timeout=60")
+    nobody, folder = launch(root, "odd_shapes", change, *options)
+    error, hint = nobody.stderr.splitlines()
+    assert nobody.returncode == 2
+    assert error.startswith("error: template `odd_shapes` brings no results of its own")
+    assert cost in error
+    assert hint.startswith("hint: --yes measures it; or put its results at ")
+    refused, _ = launch(root, "odd_shapes", change, *options, answer="")
+    assert refused.returncode == 2
+    assert cost in refused.stdout
+    assert "Measure it? [y/N]" in refused.stdout
+    assert "error: template `odd_shapes` has no run_0, and it was not to be" in refused.stderr
+    assert not folder.exists()
+    agreed, _ = launch(root, "odd_shapes", change, *options, answer="y")
+    assert "is no Python interpreter that works" in agreed.stderr
+    assert folder.exists()
 
 
 @pytest.mark.slow
@@ -108,7 +150,7 @@ def test_given_results_are_the_baseline(root: Path, digits_python: Path) -> None
 def test_odd_shapes_are_read(root: Path, digits_python: Path) -> None:
     """Dictionaries within `means`, bare numbers and NaN become metrics, or reasons for none."""
     change = edit("width = 3", "width = 4")
-    done, folder = launch(root, "odd_shapes", change, f"--python={digits_python}")
+    done, folder = launch(root, "odd_shapes", change, f"--python={digits_python}", "--yes")
     assert done.returncode == 0, done.stderr + done.stdout
     notes = (folder / "notes.txt").read_text()
     assert "params" in notes
@@ -121,7 +163,7 @@ def test_a_run_that_changed_nothing_names_the_lines_that_never_ran(root: Path) -
     bare = root / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
     change = edit("width = 3", "width = 3\nif width > 5:\n    width = 9")
-    options = (f"--python={bare}/bin/python", "--max-executions=1")
+    options = (f"--python={bare}/bin/python", "--max-executions=1", "--yes")
     done, folder = launch(root, "odd_shapes", change, *options)
     assert done.returncode == 1, done.stderr + done.stdout
     (kept,) = (folder / "attempts").glob("*.json")
@@ -142,7 +184,7 @@ def test_no_interpreter_is_chosen_silently(root: Path) -> None:
         (("--python=/nowhere/python",), "is no Python interpreter that works"),
     ):
         shutil.rmtree(root / "made", ignore_errors=True)
-        done, _ = launch(root, "odd_shapes", change, *options)
+        done, _ = launch(root, "odd_shapes", change, "--yes", *options)
         assert done.returncode == 2
         assert problem in done.stderr
 
@@ -164,20 +206,13 @@ def test_their_ideas_run_as_a_batch(root: Path, digits_python: Path) -> None:
     recording = root / "replies.jsonl"
     change = edit("step_size = 0.1", "step_size = 0.05")
     recording.write_text("".join(json.dumps(line) + "\n" for line in (*PLAN, change, *END)))
-    done = subprocess.run(
-        [
-            sys.executable, str(PROJECT / "launch_scientist.py"),
-            "--ideas", str(template / "seed_ideas.json"), "--template", "./templates/shared_data",
-            f"--model=recorded:{recording}", f"--python={digits_python}", "--no-writeup",
-            "--runs-dir=made",
-        ],
-        cwd=root,
-        env={**os.environ, "AI_SCIENTIST_CACHE": str(root / "cache"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+    options = (
+        f"--ideas={template / 'seed_ideas.json'}", "--template=./templates/shared_data",
+        f"--model=recorded:{recording}", f"--python={digits_python}", "--no-writeup",
+        "--runs-dir=made",
     )  # fmt: skip
+    assert call(root, *options).returncode == 2
+    done = call(root, *options, answer="y")
     assert done.returncode == 0, done.stderr + done.stdout
     (folder,) = (root / "made").glob("*_small_steps")
     assert json.loads((folder / "report.json").read_text())["valid_runs"] == 1
@@ -187,19 +222,9 @@ def test_their_ideas_run_as_a_batch(root: Path, digits_python: Path) -> None:
 def test_a_template_named_by_its_path_is_found_again(root: Path, digits_python: Path) -> None:
     """--resume works from another folder, and with another interpreter than the first."""
     change = edit("width = 3", "width = 4")
-    failed, folder = launch(root, "odd_shapes", change, "--python=/bin/true")
+    failed, folder = launch(root, "odd_shapes", change, "--python=/bin/true", "--yes")
     assert failed.returncode == 2
-    done = subprocess.run(
-        [
-            sys.executable, str(PROJECT / "launch_scientist.py"), f"--resume={folder}",
-            f"--python={digits_python}",
-        ],
-        cwd="/",
-        env={**os.environ, "AI_SCIENTIST_CACHE": str(root / "cache"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )  # fmt: skip
+    options = (f"--resume={folder}", f"--python={digits_python}")
+    done = call(Path("/"), *options, cache=root / "cache")
     assert done.returncode == 0, done.stderr + done.stdout
     assert json.loads((folder / "report.json").read_text())["valid_runs"] == 1

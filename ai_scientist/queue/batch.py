@@ -31,7 +31,7 @@ PASSED_ON = (
     "template", "profile", "model", "base_url", "max_runs", "max_executions", "max_failures",
     "run_timeout", "max_cost_usd", "max_prompt_tokens", "max_gpu_hours", "baseline_seeds",
     "seeds_per_run", "confirm_best", "keep", "cache_gb", "no_writeup", "approve",
-    "allow_unsandboxed", "executor", "slurm", "python", "tracker",
+    "allow_unsandboxed", "executor", "slurm", "python", "tracker", "yes",
 )  # fmt: skip
 """Options of a batch that each of its launchers gets too."""
 

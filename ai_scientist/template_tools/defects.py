@@ -175,7 +175,7 @@ def _of_foreign(template: Template) -> Iterator[Defect]:
         yield Defect(
             kind="no_baseline",
             where="run_0/",
-            problem="has no final_info.json: the baseline is measured before each idea",
+            problem="has no final_info.json: it is measured first, once you agree or say --yes",
             severity="note",
         )
     yield Defect(
