@@ -74,6 +74,26 @@ def test_lines_are_recorded_where_no_coverage_is_installed(tmp_path: Path) -> No
     assert line("return 9") not in ran
 
 
+def test_imports_hide_no_line(tmp_path: Path) -> None:
+    """Lines after an import, after a failed one and in a function that imports are recorded."""
+    script = (
+        "import json\n"
+        "def load():\n"
+        "    import decimal\n"
+        "    return decimal\n"
+        "try:\n"
+        "    import nowhere\n"
+        "except ImportError:\n"
+        "    load()\n"
+        "if not json:\n"
+        "    never = 1\n"
+        "last = 1\n"
+    )
+    done, found = record(tmp_path, script)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lines_ran.lines_of(found) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 11]
+
+
 def test_a_script_ends_as_it_would_without(tmp_path: Path) -> None:
     """Its exit status and its traceback are its own; what ran before is recorded."""
     done, found = record(tmp_path, "x = 1\nraise SystemExit(3)\ny = 2\n")
