@@ -54,7 +54,9 @@ def test_what_was_left_out_is_said_in_words() -> None:
     expansion = expand_notes(text, evidence)
     assert expansion.text == "Absorption: not run; it is not comparable with the baseline."
     assert expansion.problems == ()
-    assert expand_latex(r"\change{run_3}{run_0}{absorption}", evidence).text == "not run"
+    named = r"\change{run_3}{run_0}{absorption}"
+    assert expand_latex(named, evidence).text == "not run"
+    assert check_prose(f"It changed by {named}.", evidence, kind="latex").findings == ()
     required = Evidence.from_runs(
         RUNS, {"absorption": MetricSpec(name="absorption", required=True)}
     )

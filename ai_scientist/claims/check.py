@@ -214,6 +214,7 @@ class _Checker:
                 detail = f"`{match[1]}`: {error.message}"
                 self.findings.append(Finding(kind=kind, where=_where(where), detail=detail))
             else:
+                name = self.evidence.names.get(named.metric, "not run")
                 self.numbers.append(
                     Number(
                         text=named.expansion,
@@ -222,7 +223,7 @@ class _Checker:
                         file=where.file,
                         context=context,
                         verdict="derived" if named.kind != "result" else "supported",
-                        evidence=f"{match[1]} is {self.evidence.names[named.metric]}",
+                        evidence=f"{match[1]} is {name}",
                     )
                 )
             return " " * len(match[0])
