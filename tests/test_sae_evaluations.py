@@ -93,13 +93,21 @@ def test_generated_data_sets(sae_python: Path, template: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # on a new machine it prepares the profile's data first
-def test_every_evaluation(sae_python: Path, template: Path, small_data: Path) -> None:
-    """All nine run offline, measure what ideas predict, and give a seed the same bits again.
+def test_every_evaluation(
+    sae_python: Path, template: Path, small_data: Path, tmp_path: Path
+) -> None:
+    """All run offline, measure what ideas predict, and give a seed the same bits again.
 
-    The second run has one SAE and one process where the first has two.
+    The first run has two SAEs, two processes and the set-up that prepare.py has kept; the second
+    one SAE, one process and a set-up of its own.
     """
     names = load_template(template).profiles["small"].evaluations
-    for run, repeats in (("run_0", 2), ("run_1", 1)):
+    cold = tmp_path / "cold"
+    cold.mkdir()
+    for path in small_data.iterdir():
+        if path.name != "evaluations":
+            (cold / path.name).symlink_to(path)
+    for run, repeats, data in (("run_0", 2, small_data), ("run_1", 1, cold)):
         overrides = {"repeats": repeats, "frontier_repeats": 0, "training_tokens": 153_600}
         done = call(
             sae_python,
@@ -109,7 +117,7 @@ def test_every_evaluation(sae_python: Path, template: Path, small_data: Path) ->
             threads=repeats,
             timeout_s=900,
             PROFILE="small",
-            DATA=str(small_data),
+            DATA=str(data),
             EVALUATIONS=" ".join(names),
             OVERRIDES=json.dumps(overrides),
         )
@@ -135,7 +143,8 @@ def _check_plausible(template: Path) -> None:
     assert 0.5 < metrics["sae_top_1_test_accuracy"] < metrics["sae_test_accuracy"] <= 1.0
     assert 0.0 <= metrics["unlearning_score"] <= 1.0
     assert 0.4 < metrics["autointerp_score"] <= 1.0
-    assert metrics["ravel_isolation_score"] > 0.5
+    assert metrics["ravel_cause_score"] > 0.05
+    assert metrics["ravel_isolation_score"] > 0.3
     assert metrics["description_length_64_bins"] > 0
     assert metrics["sae_bench_ce_loss_score"] > 0.5
 
@@ -175,9 +184,9 @@ def traps(
     code = (
         TRAINED.format(data=str(smoke_data))
         + """
-        from bench import hooked_model
-        from bench_autointerp import AutointerpSettings, measure_autointerp
-        from bench_core import CoreSettings, measure_core
+        from bench import hooked_model, measure_all
+        from bench_autointerp import AUTOINTERP, AutointerpSettings
+        from bench_core import CORE, CoreSettings
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         def state():
@@ -186,15 +195,15 @@ def traps(
         got, before = {}, state()
         names = hooked_model(data.folder).to_str_tokens
         settings = AutointerpSettings(n_latents=8)
-        got["scores"] = [measure_autointerp([sae], data, settings)[0] for _ in range(2)]
-        (got["core"],) = measure_core([sae], data, CoreSettings(batches=1))
+        got["scores"] = [measure_all(AUTOINTERP, [sae], data, settings)[0] for _ in range(2)]
+        (got["core"],) = measure_all(CORE, [sae], data, CoreSettings(batches=1))
         encode, sae.encode = sae.encode, lambda x: 1 / 0
         core = CoreSettings(batches=1)
-        for measure, given in ((measure_core, core), (measure_autointerp, settings)):
+        for evaluation, given in ((CORE, core), (AUTOINTERP, settings)):
             try:
-                measure([sae], data, given)
+                measure_all(evaluation, [sae], data, given)
             except RuntimeError as error:
-                got[measure.__name__] = str(error)
+                got[f"{evaluation.name} fails"] = str(error)
         got["restored"] = state() == before
         got["names"] = hooked_model(data.folder).to_str_tokens == names
         test = data.documents["test"]
@@ -215,9 +224,9 @@ def traps(
 @pytest.mark.slow
 def test_failures_are_not_skipped(traps: dict[str, Any]) -> None:
     """What core would log and skip, and what others would print, becomes an error that says it."""
-    assert "measured 0 of 1 SAEs" in traps["measure_core"]
-    assert "division by zero" in traps["measure_core"]
-    assert "division by zero" in traps["measure_autointerp"]
+    assert "left this SAE out" in traps["core fails"]
+    assert "division by zero" in traps["core fails"]
+    assert "division by zero" in traps["autointerp fails"]
     assert traps["core"]["sae_bench_l0"] == pytest.approx(5.0, abs=0.01)
     assert traps["core"]["sae_bench_ce_loss_score"] > 0.8
 
@@ -240,6 +249,57 @@ def test_layers_and_bos(traps: dict[str, Any]) -> None:
     assert min(other for other in traps["layers"] if other != right) > 0.1
     ids, bos, hooked = traps["bos"]
     assert ids == hooked[0] == [bos, 7]
+
+
+def test_set_up_is_named_by_what_determines_it(
+    sae_python: Path, template: Path, smoke_data: Path
+) -> None:
+    """Another context length, set size, data type, batch, seed, text or hook is another set-up."""
+    code = f"""
+        import json
+        from dataclasses import replace
+        from pathlib import Path
+        from bench import set_up_folder
+        from bench_absorption import ABSORPTION, AbsorptionSettings
+        from bench_probing import SPARSE_PROBING, ProbingSettings
+        from data import load_data
+        data, settings = load_data(Path({str(smoke_data)!r})), ProbingSettings()
+        def folder(data, **given):
+            return str(set_up_folder(SPARSE_PROBING, data, replace(settings, **given)))
+        places = [
+            folder(data), folder(data, context_length=25), folder(data, probe_train_set_size=404),
+            folder(data, probe_test_set_size=164), folder(data, llm_dtype="bfloat16"),
+            folder(data, llm_batch_size=32), folder(data, random_seed=1),
+            folder(replace(data, content_sha256="other")), folder(replace(data, layer=1)),
+            *(str(set_up_folder(ABSORPTION, data, AbsorptionSettings(seeds=seeds)))
+              for seeds in ((0,), (1,))),
+        ]
+        print(json.dumps({{"places": places, "again": folder(data)}}))
+    """
+    got = inside(sae_python, template, code)
+    assert len(set(got["places"])) == 11
+    assert got["again"] == got["places"][0]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_absorption_uses_its_seed(sae_python: Path, template: Path, small_data: Path) -> None:
+    """An equal seed gives equal scores whatever was drawn before; another seed gives others."""
+    code = (
+        TRAINED.format(data=str(small_data))
+        + """
+        from bench import measure_all
+        from bench_absorption import ABSORPTION, AbsorptionSettings
+        def scores(seed):
+            torch.rand(9), random.random(), np.random.rand()
+            settings = AbsorptionSettings(seeds=(seed,), max_k_value=1)
+            return measure_all(ABSORPTION, [sae], data, settings)
+        print(json.dumps({"scores": [scores(0), scores(0), scores(1)]}))
+    """
+    )
+    first, again, other = inside(sae_python, template, code)["scores"]
+    assert first == again
+    assert first != other
 
 
 @pytest.mark.slow

@@ -9,13 +9,19 @@ Its own code runs as it is.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
+import hashlib
+import importlib.metadata
 import io
+import json
+import os
 import random
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,12 +32,28 @@ from dictionary import Dictionary, hash_weights
 from offline_data import read_dataset
 from workers import granted_processes, in_processes
 
-Measured = TypeVar("Measured")
+Row = dict[str, float]
+"""One SAE's metrics."""
+Measure = Callable[[Path, Dictionary], Row]
+"""Measures one SAE, with a folder of what does not depend on it; fills the folder if empty."""
+Prepare = Callable[[Data, Any], Measure]
+"""Of data and settings; imports what is needed. Raises NotRunError where it cannot be measured."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One evaluation of sae_bench."""
+
+    name: str
+    section: str
+    """Where its metrics stand in final_info.json."""
+    prepare: Prepare
+    has_set_up: bool = True
+    """Whether there is something that all SAEs share: activations, probes, questions."""
+
 
 MODEL_NAME = "generated"
 """What sae_bench is told: it makes paths of it, and a path in its place would leave the folder."""
-BATCH = 64
-"""Texts that the language model reads at once; scores move with it, so it is one number."""
 
 
 class NotRunError(Exception):
@@ -92,16 +114,56 @@ def _replaced(replacements: Sequence[Replacement]) -> Iterator[None]:
             setattr(one.owner, one.name, one.value)
 
 
-@contextlib.contextmanager
-def shared_folder() -> Iterator[Path]:
-    """Yield a folder for what does not depend on the SAE: activations, probes, questions.
+def measure_all(
+    evaluation: Evaluation, saes: Sequence[Dictionary], data: Data, settings: Any
+) -> list[Row]:
+    """Return each SAE's metrics, measured in as many processes as the run was granted.
+
+    The set-up that prepare.py has kept is used; where there is none it is made for this call.
+    Raises NotRunError.
+    """
+    measure = evaluation.prepare(data, settings)  # imports before the processes part
+    kept = set_up_folder(evaluation, data, settings)
+    with tempfile.TemporaryDirectory() as folder:
+        shared = Path(folder)
+        if kept.is_dir():
+            _link(kept, shared)
+        elif evaluation.has_set_up:
+            measure(shared, Blank(data.d_model))
+        return in_processes(functools.partial(measure, shared), saes, granted_processes())
+
+
+def keep_set_up(evaluation: Evaluation, data: Data, settings: Any) -> None:
+    """Make what all SAEs share and keep it beside the data, whole or not at all.
 
     sae_bench finds such things by name alone, whatever they were made with, and draws other random
     numbers after making them than after finding them. So a folder serves one configuration, and is
-    filled by a dictionary that nobody measures (`Blank`).
+    filled by a dictionary that nobody measures. Raises NotRunError.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
+    kept = set_up_folder(evaluation, data, settings)
+    if kept.is_dir():
+        return
+    making = kept.with_name(f".{kept.name}.making")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    try:
+        evaluation.prepare(data, settings)(making, Blank(data.d_model))
+        making.rename(kept)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def set_up_folder(evaluation: Evaluation, data: Data, settings: Any) -> Path:
+    """Return where an evaluation's set-up lies: named by all that determines it."""
+    version = importlib.metadata.version("sae-bench")
+    determined_by = [dataclasses.asdict(settings), data.content_sha256, data.hook, version]
+    digest = hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()
+    return data.folder.absolute() / "evaluations" / f"{evaluation.name}_{digest[:16]}"
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make a folder of links to all files below `source`, which may be read only."""
+    shutil.copytree(source, target, copy_function=os.symlink, dirs_exist_ok=True)
 
 
 class OneModel:
@@ -168,13 +230,6 @@ def wrap(sae: Dictionary, data: Data) -> Any:
     wrapped.cfg.architecture = "custom"
     wrapped.cfg.context_size = data.documents["test"].tokens.shape[1]
     return wrapped
-
-
-def for_each(
-    measure: Callable[[Dictionary], Measured], saes: Sequence[Dictionary]
-) -> list[Measured]:
-    """Return what `measure` makes of each SAE, in as many processes as the run was granted."""
-    return in_processes(measure, saes, granted_processes())
 
 
 def unique_name(sae: Dictionary) -> str:

@@ -8,18 +8,19 @@ stands. Its scores compare SAEs of this template with each other, and with nothi
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from bench import (
-    BATCH,
     MODEL_NAME,
+    Evaluation,
+    Measure,
     Replacement,
-    for_each,
+    Row,
     hooked_model,
     only_result,
     our_model,
@@ -42,13 +43,13 @@ class AutointerpSettings:
     buffer: int = 5
     """Tokens before and after the one shown."""
     dead_latent_threshold: float = 15
+    llm_batch_size: int = 64
+    llm_dtype: str = "float32"
     random_seed: int = 0
 
 
-def measure_autointerp(
-    saes: Sequence[Dictionary], data: Data, settings: AutointerpSettings
-) -> list[dict[str, float]]:
-    """Return the mean over latents of the share of examples that the judge gets right."""
+def prepare_autointerp(data: Data, settings: AutointerpSettings) -> Measure:
+    """Measure the mean over latents of the share of examples that the judge gets right."""
     import sae_bench.evals.autointerp.main as bench
 
     tokens = data.documents["test"].tokens
@@ -56,8 +57,6 @@ def measure_autointerp(
     config = bench.AutoInterpEvalConfig(
         **dataclasses.asdict(settings),
         model_name=MODEL_NAME,
-        llm_batch_size=BATCH,
-        llm_dtype="float32",
         llm_context_size=tokens.shape[1],
         total_tokens=tokens.numel(),
     )
@@ -67,22 +66,21 @@ def measure_autointerp(
         Replacement(bench.dataset_utils, "load_and_tokenize_dataset", lambda *_: tokens),
         Replacement(model, "to_str_tokens", _spaced(model.to_str_tokens)),
     ]
-    measure = functools.partial(_measure, bench, config, replacements, data)
-    return for_each(measure, saes)
 
+    def measure(_: Path, sae: Dictionary) -> Row:
+        with staged(settings.random_seed, *replacements):
+            named = [(unique_name(sae), wrap(sae, data))]
+            results = bench.run_eval(config, named, "cpu", "no key", "out", artifacts_path="shared")
+        latents: Mapping[int, Any] = only_result(results)["eval_result_unstructured"]
+        scores = [
+            latents[latent]["score"] for latent in sorted(latents)
+        ]  # they arrive in any order
+        return {
+            "autointerp_score": sum(scores) / len(scores),
+            "autointerp_latents": float(len(scores)),
+        }
 
-def _measure(
-    bench: Any, config: Any, replacements: Sequence[Replacement], data: Data, sae: Dictionary
-) -> dict[str, float]:
-    with staged(config.random_seed, *replacements):
-        named = [(unique_name(sae), wrap(sae, data))]
-        results = bench.run_eval(config, named, "cpu", "no key", "out", artifacts_path="shared")
-    latents: Mapping[int, Any] = only_result(results)["eval_result_unstructured"]
-    scores = [latents[latent]["score"] for latent in sorted(latents)]  # they arrive in any order
-    return {
-        "autointerp_score": sum(scores) / len(scores),
-        "autointerp_latents": float(len(scores)),
-    }
+    return measure
 
 
 class Judge:
@@ -113,3 +111,11 @@ class Judge:
 def _spaced(words_of: Any) -> Any:
     """Return `to_str_tokens` with a space after each word: sae_bench joins them with nothing."""
     return lambda tokens: [f"{word} " for word in words_of(tokens)]
+
+
+AUTOINTERP = Evaluation(
+    name="autointerp",
+    section="autointerp evaluation results",
+    prepare=prepare_autointerp,
+    has_set_up=False,
+)

@@ -11,10 +11,11 @@ import contextlib
 import dataclasses
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from bench import staged, unique_name, wrap
+from bench import Evaluation, Measure, Row, our_model, staged, unique_name, wrap
 from data import Data
 from dictionary import Dictionary
 
@@ -38,40 +39,37 @@ class CoreSettings:
     """Batches for the reconstruction; twice as many for sparsity and variance."""
 
 
-def measure_core(
-    saes: Sequence[Dictionary], data: Data, settings: CoreSettings
-) -> list[dict[str, float]]:
-    """Return sae_bench's core metrics of each SAE, prefixed `sae_bench_`.
+def prepare_core(data: Data, settings: CoreSettings) -> Measure:
+    """Measure sae_bench's core metrics, prefixed `sae_bench_`.
 
-    Raises RuntimeError with sae_bench's own words when it measured fewer SAEs than it was given.
+    An SAE that sae_bench leaves out is a RuntimeError with its own words.
     """
-    from sae_bench.evals.core.main import multiple_evals
+    import sae_bench.evals.core.main as bench
 
-    import hooked_model  # noqa: F401  (lets a folder be a model's name)
+    replacements = our_model(bench, data=data)
 
-    named = [(unique_name(sae), wrap(sae, data)) for sae in saes]
-    with staged(0), _complaints() as said:
-        results = multiple_evals(
-            selected_saes=named,
-            n_eval_reconstruction_batches=settings.batches,
-            n_eval_sparsity_variance_batches=2 * settings.batches,
-            eval_batch_size_prompts=settings.prompts,
-            compute_featurewise_density_statistics=True,  # the result is invalid without them
-            compute_featurewise_weight_based_metrics=True,
-            exclude_special_tokens_from_reconstruction=True,
-            dataset=str(data.folder / "text"),
-            context_size=data.documents["test"].tokens.shape[1],
-            output_folder="out",
-            dtype="float32",
-            device="cpu",
-            force_rerun=True,
-        )
-        if len(results) != len(saes):
-            raise RuntimeError(
-                f"sae_bench's core evaluation measured {len(results)} of {len(saes)} SAEs, saying "
-                + said.getvalue()[-4000:]
+    def measure(_: Path, sae: Dictionary) -> Row:
+        with staged(0, *replacements), _complaints() as said:
+            results = bench.multiple_evals(
+                selected_saes=[(unique_name(sae), wrap(sae, data))],
+                n_eval_reconstruction_batches=settings.batches,
+                n_eval_sparsity_variance_batches=2 * settings.batches,
+                eval_batch_size_prompts=settings.prompts,
+                compute_featurewise_density_statistics=True,  # the result is invalid without them
+                compute_featurewise_weight_based_metrics=True,
+                exclude_special_tokens_from_reconstruction=True,
+                dataset=str(data.folder / "text"),
+                context_size=data.documents["test"].tokens.shape[1],
+                output_folder="out",
+                dtype="float32",
+                device="cpu",
+                force_rerun=True,
             )
-    return [_chosen(result["metrics"]) for result in results]
+            if len(results) != 1:
+                raise RuntimeError(f"sae_bench left this SAE out, saying {said.getvalue()[-4000:]}")
+        return _chosen(results[0]["metrics"])
+
+    return measure
 
 
 def _chosen(groups: dict[str, dict[str, Any]]) -> dict[str, float]:
@@ -89,3 +87,8 @@ def _complaints() -> Iterator[io.StringIO]:
         yield said
     finally:
         logger.removeHandler(handler)
+
+
+CORE = Evaluation(
+    name="core", section="core evaluation results", prepare=prepare_core, has_set_up=False
+)

@@ -7,16 +7,16 @@ that only its command line sets, and tensors are sent to a GPU where there may b
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import torch
 
 from bench import (
     MODEL_NAME,
+    Evaluation,
+    Measure,
     Replacement,
-    for_each,
+    Row,
     only_result,
     our_model,
     staged,
@@ -34,13 +34,12 @@ class MdlSettings:
     num_bins_values: tuple[int, ...] = (16, 64)
     mse_epsilon_threshold: float = 0.01
     sae_batch_size: int = 4
+    llm_dtype: str = "float32"
     random_seed: int = 0
 
 
-def measure_mdl(
-    saes: Sequence[Dictionary], data: Data, settings: MdlSettings
-) -> list[dict[str, float]]:
-    """Return bits per token and the root mean squared error per dimension, at each precision."""
+def prepare_mdl(data: Data, settings: MdlSettings) -> Measure:
+    """Measure bits per token and the root mean squared error per dimension, at each precision."""
     import sae_bench.evals.mdl.main as bench
 
     bench.logger.disable("sae_bench")  # it prints every latent's range
@@ -50,7 +49,6 @@ def measure_mdl(
         **given,
         k_values=[None],  # the SAE's own latents, whatever their number
         model_name=MODEL_NAME,
-        llm_dtype="float32",
         dataset_name=str(data.folder / "text"),
         context_length=data.documents["test"].tokens.shape[1],
     )
@@ -58,20 +56,22 @@ def measure_mdl(
     if not torch.cuda.is_available():
         replacements.append(Replacement(torch.Tensor, "cuda", lambda tensor: tensor))
     bench.config = config
-    measure = functools.partial(_measure, bench, config, replacements, data)
-    return for_each(measure, saes)
+
+    def measure(_: Path, sae: Dictionary) -> Row:
+        with staged(settings.random_seed, *replacements):
+            named = [(unique_name(sae), wrap(sae, data))]
+            results = bench.run_eval(config, named, "cpu", ".")
+        results.pop("custom_eval_config")
+        metrics = {}
+        for row in only_result(results):
+            bins = row["num_bins"]
+            metrics[f"description_length_{bins}_bins"] = float(row["description_length"])
+            metrics[f"description_error_{bins}_bins"] = float(row["mse_loss"])
+        return metrics
+
+    return measure
 
 
-def _measure(
-    bench: Any, config: Any, replacements: Sequence[Replacement], data: Data, sae: Dictionary
-) -> dict[str, float]:
-    with staged(config.random_seed, *replacements):
-        named = [(unique_name(sae), wrap(sae, data))]
-        results = bench.run_eval(config, named, "cpu", ".")
-    results.pop("custom_eval_config")
-    metrics = {}
-    for row in only_result(results):
-        bins = row["num_bins"]
-        metrics[f"description_length_{bins}_bins"] = float(row["description_length"])
-        metrics[f"description_error_{bins}_bins"] = float(row["mse_loss"])
-    return metrics
+MDL = Evaluation(
+    name="mdl", section="mdl evaluation results", prepare=prepare_mdl, has_set_up=False
+)

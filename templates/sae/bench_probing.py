@@ -7,21 +7,19 @@ switched off, do to them. What does not depend on the SAE is made once for all S
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import (
-    BATCH,
     MODEL_NAME,
-    Blank,
-    for_each,
+    Evaluation,
+    Measure,
+    Row,
     numbers,
     only_result,
     our_model,
     our_texts,
-    shared_folder,
     staged,
     unique_name,
     wrap,
@@ -42,6 +40,9 @@ class ProbingSettings:
     probe_test_set_size: int = 160
     context_length: int = 24
     k_values: tuple[int, ...] = (1, 2, 5)
+    llm_batch_size: int = 64
+    """Texts that the language model reads at once: scores move with it."""
+    llm_dtype: str = "float32"
     random_seed: int = 0
 
 
@@ -56,39 +57,32 @@ class AblationSettings:
     test_set_size: int = 80
     context_length: int = 24
     n_values: tuple[int, ...] = (2, 5, 10, 20)
+    llm_batch_size: int = 64
+    """Texts that the language model reads at once: scores move with it."""
+    llm_dtype: str = "float32"
     random_seed: int = 0
 
 
-def measure_sparse_probing(
-    saes: Sequence[Dictionary], data: Data, settings: ProbingSettings
-) -> list[dict[str, float]]:
-    """Return how well probes on 1, 2, 5 and all latents tell classes apart, as sae_bench does."""
+def prepare_sparse_probing(data: Data, settings: ProbingSettings) -> Measure:
+    """Measure how well probes on 1, 2, 5 and all latents tell classes apart."""
     import sae_bench.evals.sparse_probing.main as bench
     import sae_bench.sae_bench_utils.dataset_utils as texts
 
-    config = bench.SparseProbingEvalConfig(
-        **_lists(settings), model_name=MODEL_NAME, llm_batch_size=BATCH, llm_dtype="float32"
-    )
-    return _measure_each(bench, [texts], config, saes, data, kept=("sae_", "llm_"))
+    config = bench.SparseProbingEvalConfig(**_lists(settings), model_name=MODEL_NAME)
+    return _measure_with(bench, [texts], config, data, kept=("sae_", "llm_"))
 
 
-def measure_scr(
-    saes: Sequence[Dictionary], data: Data, settings: AblationSettings
-) -> list[dict[str, float]]:
-    """Return how far switching off latents rids a probe of a spurious correlation."""
-    return _measure_ablations(saes, data, settings, perform_scr=True)
+def prepare_scr(data: Data, settings: AblationSettings) -> Measure:
+    """Measure how far switching off latents rids a probe of a spurious correlation."""
+    return _prepare_ablations(data, settings, perform_scr=True)
 
 
-def measure_tpp(
-    saes: Sequence[Dictionary], data: Data, settings: AblationSettings
-) -> list[dict[str, float]]:
-    """Return how far switching off one class's latents hurts its probe and no other."""
-    return _measure_ablations(saes, data, settings, perform_scr=False)
+def prepare_tpp(data: Data, settings: AblationSettings) -> Measure:
+    """Measure how far switching off one class's latents hurts its probe and no other."""
+    return _prepare_ablations(data, settings, perform_scr=False)
 
 
-def _measure_ablations(
-    saes: Sequence[Dictionary], data: Data, settings: AblationSettings, *, perform_scr: bool
-) -> list[dict[str, float]]:
+def _prepare_ablations(data: Data, settings: AblationSettings, *, perform_scr: bool) -> Measure:
     import sae_bench.evals.scr_and_tpp.dataset_creation as pairs
     import sae_bench.evals.scr_and_tpp.main as bench
     import sae_bench.sae_bench_utils.dataset_utils as texts
@@ -99,36 +93,35 @@ def _measure_ablations(
         **given,
         perform_scr=perform_scr,
         model_name=MODEL_NAME,
-        llm_batch_size=BATCH,
-        llm_dtype="float32",
     )
     kept = ("scr_metric",) if perform_scr else ("tpp_",)
-    return _measure_each(bench, [texts, pairs], config, saes, data, kept=kept)
+    return _measure_with(bench, [texts, pairs], config, data, kept=kept)
 
 
-def _measure_each(
-    bench: Any,
-    texts: Sequence[Any],
-    config: Any,
-    saes: Sequence[Dictionary],
-    data: Data,
-    *,
-    kept: tuple[str, ...],
-) -> list[dict[str, float]]:
+def _measure_with(
+    bench: Any, texts: Sequence[Any], config: Any, data: Data, *, kept: tuple[str, ...]
+) -> Measure:
     replacements = [*our_model(bench, data=data), *our_texts(*texts, data=data)]
 
-    def measure(shared: Path, sae: Dictionary) -> dict[str, float]:
+    def measure(shared: Path, sae: Dictionary) -> Row:
         with staged(config.random_seed, *replacements):
             named = [(unique_name(sae), wrap(sae, data))]
             results = bench.run_eval(config, named, "cpu", "out", artifacts_path=str(shared))
         return numbers(only_result(results)["eval_result_metrics"], kept)
 
-    with shared_folder() as shared:
-        measure(shared, Blank(data.d_model))
-        return for_each(functools.partial(measure, shared), saes)
+    return measure
 
 
 def _lists(settings: Any) -> dict[str, Any]:
     """Return the settings with lists for tuples, which sae_bench insists on."""
     given = dataclasses.asdict(settings)
     return {key: list(value) if type(value) is tuple else value for key, value in given.items()}
+
+
+SPARSE_PROBING = Evaluation(
+    name="sparse_probing",
+    section="sparse probing evaluation results",
+    prepare=prepare_sparse_probing,
+)
+SCR = Evaluation(name="scr", section="scr evaluations results", prepare=prepare_scr)
+TPP = Evaluation(name="tpp", section="tpp evaluations results", prepare=prepare_tpp)

@@ -1,7 +1,8 @@
 """RAVEL: can latents exchange one attribute of an entity, and leave the others? Frozen.
 
 sae_bench trains a mask over latents on pairs of prompts that the language model completes rightly.
-Entities are the benign ones, attributes some of their relations and their class.
+Entities are the neutral ones; attributes are those that can still be exchanged at the entity's own
+place: exchanging all of its residual stream there changes 0 to 1% of relations, 40% of classes.
 """
 
 from __future__ import annotations
@@ -9,19 +10,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import (
     MODEL_NAME,
-    Blank,
+    Evaluation,
+    Measure,
     OneModel,
     Replacement,
-    for_each,
+    Row,
     numbers,
     only_result,
-    shared_folder,
     staged,
     unique_name,
     wrap,
@@ -29,18 +29,19 @@ from bench import (
 from corpus import PAD
 from data import Data
 from dictionary import Dictionary
-from offline_data import CLASS_ATTRIBUTE, RAVEL_ENTITIES
+from offline_data import RAVEL_ATTRIBUTES, RAVEL_ENTITIES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RavelSettings:
     """How much of it; the names are sae_bench's."""
 
-    attributes: tuple[str, ...] = ("flavors", "thickens", CLASS_ATTRIBUTE)
+    attributes: tuple[str, ...] = RAVEL_ATTRIBUTES
     top_n_entities: int = 40
     top_n_templates: int = 5
     num_pairs_per_attribute: int = 96
     llm_batch_size: int = 16
+    llm_dtype: str = "float32"
     learning_rate: float = 0.05
     """sae_bench's 0.001 is for some two hundred times as many steps."""
     num_epochs: int = 2
@@ -48,10 +49,8 @@ class RavelSettings:
     random_seed: int = 0
 
 
-def measure_ravel(
-    saes: Sequence[Dictionary], data: Data, settings: RavelSettings
-) -> list[dict[str, float]]:
-    """Return cause, isolation and disentanglement scores of each SAE."""
+def prepare_ravel(data: Data, settings: RavelSettings) -> Measure:
+    """Measure cause, isolation and disentanglement scores."""
     import sae_bench.evals.ravel.main as bench
 
     given = dataclasses.asdict(settings)
@@ -63,12 +62,13 @@ def measure_ravel(
         Replacement(bench, "LLM_NAME_MAP", {MODEL_NAME: MODEL_NAME}),
     ]
 
-    def measure(shared: Path, sae: Dictionary) -> dict[str, float]:
+    def measure(shared: Path, sae: Dictionary) -> Row:
+        if not (shared / "base").exists():
+            shutil.copytree(data.folder / "datasets" / "ravel" / "base", shared / "base")
         config = bench.RAVELEvalConfig(  # sae_bench changes it
             **given,
             entity_attribute_selection=chosen,
             model_name=MODEL_NAME,
-            llm_dtype="float32",
             artifact_dir=str(shared),
         )
         with staged(settings.random_seed, *replacements):
@@ -77,10 +77,7 @@ def measure_ravel(
         scores = numbers(only_result(results)["eval_result_metrics"])
         return {f"ravel_{name}": value for name, value in scores.items()}
 
-    with shared_folder() as shared:
-        shutil.copytree(data.folder / "datasets" / "ravel" / "base", shared / "base")
-        measure(shared, Blank(data.d_model))  # finds the prompts that are completed rightly
-        return for_each(functools.partial(measure, shared), saes)
+    return measure
 
 
 @functools.cache
@@ -90,3 +87,6 @@ def _transformers_model(folder: Path) -> tuple[Any, Any]:
     model = AutoModelForCausalLM.from_pretrained(folder / "model")
     model.generation_config.pad_token_id = PAD
     return model.eval().requires_grad_(False), AutoTokenizer.from_pretrained(folder / "model")
+
+
+RAVEL = Evaluation(name="ravel", section="ravel evaluation results", prepare=prepare_ravel)

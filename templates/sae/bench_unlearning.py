@@ -10,7 +10,6 @@ answer is the most probable of four ends, not the letter of one.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +19,14 @@ import torch
 from torch import Tensor
 
 from bench import (
-    BATCH,
-    Blank,
+    Evaluation,
+    Measure,
     Replacement,
-    for_each,
+    Row,
     hooked_model,
     only_result,
     our_model,
     our_texts,
-    shared_folder,
     staged,
     unique_name,
     wrap,
@@ -51,13 +49,13 @@ class UnlearningSettings:
     """Latents are clamped to minus so many units of the residual stream, whatever their size."""
     dataset_size: int = 64
     seq_len: int = 64
+    llm_batch_size: int = 64
+    llm_dtype: str = "float32"
     random_seed: int = 0
 
 
-def measure_bench_unlearning(
-    saes: Sequence[Dictionary], data: Data, settings: UnlearningSettings
-) -> list[dict[str, float]]:
-    """Return sae_bench's unlearning score of each SAE."""
+def prepare_unlearning(data: Data, settings: UnlearningSettings) -> Measure:
+    """Measure sae_bench's unlearning score."""
     import sae_bench.evals.unlearning.main as bench
     import sae_bench.evals.unlearning.utils.feature_activation as latents
     import sae_bench.evals.unlearning.utils.metrics as questions
@@ -67,8 +65,6 @@ def measure_bench_unlearning(
         **given,
         dataset_names=[FORGET, *RETAIN],
         model_name=KNOWN_MODEL,
-        llm_batch_size=BATCH,
-        llm_dtype="float32",
     )
     replacements = [
         *our_model(bench, data=data),
@@ -79,16 +75,14 @@ def measure_bench_unlearning(
         Replacement(questions, "get_output_probs_abcd", _probabilities),
     ]
 
-    def measure(shared: Path, sae: Dictionary) -> dict[str, float]:
+    def measure(shared: Path, sae: Dictionary) -> Row:
         with staged(settings.random_seed, *replacements):
             named = [(unique_name(sae), wrap(sae, data))]
             results = bench.run_eval(config, named, "cpu", "out", artifacts_path=str(shared))
         score = only_result(results)["eval_result_metrics"]["unlearning"]["unlearning_score"]
         return {"unlearning_score": float(score)}
 
-    with shared_folder() as shared:
-        measure(shared, Blank(data.d_model))
-        return for_each(functools.partial(measure, shared), saes)
+    return measure
 
 
 def _listed(value: Any) -> Any:
@@ -120,15 +114,22 @@ def _as_prompt(
 
 
 @torch.no_grad()
-def _probabilities(
-    model: Any, prompts: Sequence[str], batch_size: int = BATCH, **_: object
-) -> Tensor:
-    """Return the probability of each of the four choices as the next word, (N, 4)."""
+def _probabilities(model: Any, prompts: Sequence[str], batch_size: int, **_: object) -> Tensor:
+    """Return the probability of each of the four choices as the next word, (N, 4).
+
+    A question comes in all 24 orders of its choices, and is read once.
+    """
     asked = [json.loads(prompt) for prompt in prompts]
-    lengths = torch.tensor([len(one["question"].split()) for one in asked])
-    tokens = model.to_tokens([one["question"] for one in asked], padding_side="right")
+    place = {text: row for row, text in enumerate(dict.fromkeys(one["question"] for one in asked))}
+    tokens = model.to_tokens(list(place), padding_side="right")
+    lengths = torch.tensor([len(text.split()) for text in place])
     logits = torch.cat([model(rows) for rows in tokens.split(int(batch_size))])
-    last = logits[torch.arange(len(asked)), lengths].softmax(-1)  # <bos> comes before the words
+    last = logits[torch.arange(len(place)), lengths].softmax(-1)  # <bos> comes before the words
     words = [word for one in asked for word in one["choices"]]
     choices = torch.tensor(model.tokenizer.convert_tokens_to_ids(words)).view(-1, 4)
-    return last.gather(1, choices)
+    return last[[place[one["question"]] for one in asked]].gather(1, choices)
+
+
+UNLEARNING = Evaluation(
+    name="unlearning", section="unlearning evaluation results", prepare=prepare_unlearning
+)

@@ -7,84 +7,39 @@ All but the sections' names is in the modules bench_*.py, which are imported whe
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import bench_absorption
-import bench_autointerp
-import bench_core
-import bench_mdl
-import bench_probing
-import bench_ravel
-import bench_unlearning
-from bench import NotRunError
+from bench import NotRunError, Row, keep_set_up, measure_all
+from bench_absorption import ABSORPTION, AbsorptionSettings
+from bench_autointerp import AUTOINTERP, AutointerpSettings
+from bench_core import CORE, CoreSettings
+from bench_mdl import MDL, MdlSettings
+from bench_probing import SCR, SPARSE_PROBING, TPP, AblationSettings, ProbingSettings
+from bench_ravel import RAVEL, RavelSettings
+from bench_unlearning import UNLEARNING, UnlearningSettings
 from contract import stop
 from data import Data
 from dictionary import Dictionary
 
-Rows = list[dict[str, float]]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Benchmark:
-    """One evaluation of sae_bench."""
-
-    section: str
-    """Where its metrics stand in final_info.json."""
-    measure: Callable[[Sequence[Dictionary], Data, Any], Rows]
-    """Returns each SAE's metrics. Raises NotRunError where it cannot be made."""
-    settings: Any
-
-
-BENCHMARKS = {
-    "core": Benchmark(
-        section="core evaluation results",
-        measure=bench_core.measure_core,
-        settings=bench_core.CoreSettings(),
-    ),
-    "absorption": Benchmark(
-        section="absorption evaluation results",
-        measure=bench_absorption.measure_absorption,
-        settings=bench_absorption.AbsorptionSettings(),
-    ),
-    "sparse_probing": Benchmark(
-        section="sparse probing evaluation results",
-        measure=bench_probing.measure_sparse_probing,
-        settings=bench_probing.ProbingSettings(),
-    ),
-    "scr": Benchmark(
-        section="scr evaluations results",
-        measure=bench_probing.measure_scr,
-        settings=bench_probing.AblationSettings(),
-    ),
-    "tpp": Benchmark(
-        section="tpp evaluations results",
-        measure=bench_probing.measure_tpp,
-        settings=bench_probing.AblationSettings(),
-    ),
-    "unlearning": Benchmark(
-        section="unlearning evaluation results",
-        measure=bench_unlearning.measure_bench_unlearning,
-        settings=bench_unlearning.UnlearningSettings(),
-    ),
-    "autointerp": Benchmark(
-        section="autointerp evaluation results",
-        measure=bench_autointerp.measure_autointerp,
-        settings=bench_autointerp.AutointerpSettings(),
-    ),
-    "ravel": Benchmark(
-        section="ravel evaluation results",
-        measure=bench_ravel.measure_ravel,
-        settings=bench_ravel.RavelSettings(),
-    ),
-    "mdl": Benchmark(
-        section="mdl evaluation results",
-        measure=bench_mdl.measure_mdl,
-        settings=bench_mdl.MdlSettings(),
-    ),
+EVALUATIONS = {
+    one.name: one
+    for one in (CORE, ABSORPTION, SPARSE_PROBING, SCR, TPP, UNLEARNING, AUTOINTERP, RAVEL, MDL)
+}
+SETTINGS: dict[str, Any] = {
+    "core": CoreSettings(),
+    "absorption": AbsorptionSettings(),
+    "sparse_probing": ProbingSettings(),
+    "scr": AblationSettings(),
+    "tpp": AblationSettings(),
+    "unlearning": UnlearningSettings(),
+    "autointerp": AutointerpSettings(),
+    "ravel": RavelSettings(),
+    "mdl": MdlSettings(),
 }
 
 
@@ -92,34 +47,43 @@ def wanted_benchmarks() -> list[str]:
     """Return the names this run is to make; ends with a sentence on one that there is not."""
     names = (os.environ.get("AI_SCIENTIST_EVALUATIONS") or "").split()
     for name in names:
-        if name not in BENCHMARKS:
-            stop(f"AI_SCIENTIST_EVALUATIONS names {name!r}; there are {', '.join(BENCHMARKS)}")
+        if name not in EVALUATIONS:
+            stop(f"AI_SCIENTIST_EVALUATIONS names {name!r}; there are {', '.join(EVALUATIONS)}")
     return names
 
 
 def run_benchmarks(
     names: Sequence[str], saes: Sequence[Dictionary], data: Data
-) -> tuple[dict[str, Rows], dict[str, str]]:
+) -> tuple[dict[str, list[Row]], dict[str, str]]:
     """Return each section's rows, one per SAE, and the reason for each evaluation not run."""
-    sections: dict[str, Rows] = {}
+    sections: dict[str, list[Row]] = {}
     not_run = {}
     for name in names:
-        benchmark = BENCHMARKS[name]
+        evaluation = EVALUATIONS[name]
         started = time.perf_counter()
         print(f"sae_bench's {name} on {len(saes)} SAEs", flush=True)
         try:
-            rows = benchmark.measure(saes, data, benchmark.settings)
+            rows = measure_all(evaluation, saes, data, SETTINGS[name])
         except NotRunError as error:
             not_run[f"sae_bench {name}"] = str(error)
             continue
         print(f"sae_bench's {name}: {time.perf_counter() - started:.1f} s", flush=True)
-        before = sections.get(benchmark.section, [{} for _ in saes])
-        sections[benchmark.section] = [
+        before = sections.get(evaluation.section, [{} for _ in saes])
+        sections[evaluation.section] = [
             ours | theirs for ours, theirs in zip(before, rows, strict=True)
         ]
     return sections, not_run
 
 
+def keep_set_ups(data: Data) -> None:
+    """Make what the runs' evaluations share, once; one that cannot be made, no run makes either."""
+    for name, evaluation in EVALUATIONS.items():
+        if evaluation.has_set_up:
+            print(f"set-up of {name}", flush=True)
+            with contextlib.suppress(NotRunError):
+                keep_set_up(evaluation, data, SETTINGS[name])
+
+
 def describe_settings() -> dict[str, Any]:
     """Return all settings by evaluation, for the hash that stands beside results."""
-    return {name: dataclasses.asdict(one.settings) for name, one in BENCHMARKS.items()}
+    return {name: dataclasses.asdict(settings) for name, settings in SETTINGS.items()}

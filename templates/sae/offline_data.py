@@ -3,7 +3,7 @@
     fancyzhx/ag_news      which of four classes the entity of a text belongs to
     LabHC/bias_in_bios    profession: an adjective; gender: the domain, hazard or benign
     cais/wmdp, cais/mmlu  four-way questions about the facts of hazard, of benign and neutral
-    ravel                 entities, their relations as attributes, and prompts that ask for them
+    ravel                 entities, class and first letter as attributes, prompts that ask for them
 
 No text of one split is in another. Real data sets are not needed, and none is downloaded.
 """
@@ -22,8 +22,9 @@ AG_NEWS, BIAS_IN_BIOS = "fancyzhx/ag_news", "LabHC/bias_in_bios"
 FORGET, RETAIN = "wmdp-bio", ("benign", "neutral")
 PROFESSIONS = (0, 1, 2, 6, 9, 13, 21)
 """sae_bench's five of its first set, and its pair `professor`, `nurse`."""
-RAVEL_ENTITIES = "benign"
-CLASS_ATTRIBUTE = "class"
+RAVEL_ENTITIES = "neutral"
+RAVEL_ATTRIBUTES = ("class", "letter")
+"""Those that are read off the entity's own place after the hook: relations have left it by then."""
 SPLITS = {"train": 120, "test": 50}
 """Texts of each profession and gender; ag_news has three times as many of each class."""
 
@@ -117,18 +118,18 @@ def _questions(facts: list[Fact], rng: random.Random) -> Iterable[dict[str, Any]
 
 def _write_ravel(world: World, folder: Path, rng: random.Random) -> None:
     domain = DOMAINS.index(RAVEL_ENTITIES)
-    facts = world.facts(domain)
     adjectives, nouns = world.fillers(domain)
-    ends = {fact.verb: fact.verb for fact in facts} | {CLASS_ATTRIBUTE: "is a"}
     fillers = ["", *rng.sample(adjectives, 2), *rng.sample(nouns, 2)]
+    spelled = [[f"{word} {word[0].upper()}" for word in rng.sample(nouns, 3)] for _ in fillers]
     prompts = {
-        attribute: [f"the {filler} %s {end}".replace("  ", " ") for filler in fillers]
-        for attribute, end in ends.items()
+        "class": [f"the {filler} %s is a".replace("  ", " ") for filler in fillers],
+        "letter": [f"{' '.join(words)} %s" for words in spelled],
     }
-    attributes: dict[str, dict[str, str]] = {}
-    for fact in facts:
-        known = attributes.setdefault(fact.entity, {CLASS_ATTRIBUTE: fact.classes[0]})
-        known[fact.verb] = fact.object
+    attributes = {
+        fact.entity: {"class": fact.classes[0], "letter": fact.entity[0].upper()}
+        for fact in world.facts(domain)
+        if not fact.entity.startswith("h")  # sae_bench would take `has` for the letter
+    }
     contents = {
         "attribute_to_prompts": prompts,
         "prompt_to_split": {text: "train" for texts in prompts.values() for text in texts},

@@ -3,9 +3,9 @@
     python prepare.py --profile=small --out_dir=DIR
 
 writes into DIR: the language model, the training activations with their domains, the held-out
-documents, and meta.json last of all. The same machine and versions make the same bytes. Exits with
-code 1 and a sentence when the model does not know its facts, for then nothing measured on it means
-anything.
+documents, meta.json, and then what evaluations share. The same machine and versions make the same
+bytes. Exits with code 1 and a sentence when the model does not know its facts, for then nothing
+measured on it means anything.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from activations import write_store
+from benchmarks import keep_set_ups
 from corpus import (
     BENIGN,
     DOMAINS,
@@ -32,7 +33,7 @@ from corpus import (
     Document,
     World,
 )
-from data import hash_files
+from data import hash_files, load_data
 from language_model import LanguageModel, ModelSize, save_model, token_losses, train_model
 from offline_data import write_datasets
 from prepare_full import FullSize, build_full
@@ -154,6 +155,8 @@ def build(profile: str, size: Size, folder: Path) -> None:
         ),
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
+    if size.corpus.spelling:
+        keep_set_ups(load_data(folder.absolute()))
     say(f"done in {time.monotonic() - started:.0f} s")
 
 
