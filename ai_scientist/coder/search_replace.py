@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ai_scientist.coder.blocks import find_places, nearest_lines
@@ -50,12 +49,7 @@ class SearchReplace:
     def __enter__(self) -> SearchReplace:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._folder.cleanup()
 
     def prompt(self, instruction: str) -> list[Message]:

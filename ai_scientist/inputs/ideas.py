@@ -57,7 +57,6 @@ class _IdeaKeys(BaseModel):
     Feasibility: Score | None = None
     Novelty: Score | None = None
     Template: str | None = Field(default=None, min_length=1)
-    Baseline: str | None = None
     Varies: list[str] = []
     Hypotheses: list[_HypothesisKeys] = []
     Guards: list[_GuardKeys] = []
@@ -126,7 +125,6 @@ def _idea(keys: _IdeaKeys, entry: Mapping[str, Any]) -> Idea:
         implementation_plan=keys.Implementation_Plan,
         abstract=keys.Abstract,
         template=keys.Template,
-        baseline=keys.Baseline,
         varies=tuple(keys.Varies),
         hypotheses=tuple(Hypothesis(**row.model_dump()) for row in keys.Hypotheses),
         guards=tuple(Guard(**row.model_dump()) for row in keys.Guards),

@@ -146,13 +146,7 @@ class OpenAIWire:
         # names the wrong one turns this round.
         home = url.rstrip("/") == _HOMES["openai"]
         self._limit = "max_completion_tokens" if home else "max_tokens"
-        self._client = openai.OpenAI(
-            api_key=key or "none",
-            base_url=url,
-            max_retries=0,
-            timeout=openai.Timeout(timeout_s, connect=min(15.0, timeout_s)),
-            http_client=openai.DefaultHttpxClient(trust_env=False) if _is_local(url) else None,
-        )
+        self._client = openai.OpenAI(**_connection(openai, url, key, timeout_s))
 
     def send(
         self, messages: Sequence[Message], *, max_tokens: int, headers: Mapping[str, str]
@@ -211,13 +205,7 @@ class AnthropicWire:
         import anthropic
 
         self._model, self._url, self._sdk = model, url, anthropic
-        self._client = anthropic.Anthropic(
-            api_key=key or "none",
-            base_url=url,
-            max_retries=0,
-            timeout=anthropic.Timeout(timeout_s, connect=min(15.0, timeout_s)),
-            http_client=anthropic.DefaultHttpxClient(trust_env=False) if _is_local(url) else None,
-        )
+        self._client = anthropic.Anthropic(**_connection(anthropic, url, key, timeout_s))
 
     def send(
         self, messages: Sequence[Message], *, max_tokens: int, headers: Mapping[str, str]
@@ -359,6 +347,17 @@ def _garbage(url: str) -> CallFailed:
 def _clean(text: str) -> str:
     # Half a surrogate pair cannot be sent as UTF-8.
     return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _connection(sdk: Any, url: str, key: str | None, timeout_s: float) -> dict[str, Any]:
+    """Return what both makers' clients are built with; retries are ours to make and to count."""
+    return {
+        "api_key": key or "none",
+        "base_url": url,
+        "max_retries": 0,
+        "timeout": sdk.Timeout(timeout_s, connect=min(15.0, timeout_s)),
+        "http_client": sdk.DefaultHttpxClient(trust_env=False) if _is_local(url) else None,
+    }
 
 
 def _is_local(url: str) -> bool:

@@ -67,8 +67,6 @@ class Idea:
     """For readers; no prompt carries it."""
     template: str | None = None
     """A name in templates/, or a folder; without it, sae."""
-    baseline: str | None = None
-    """For readers; comparisons are with run_0 and the control arms."""
     varies: tuple[str, ...] = ()
     """Configuration keys the idea means to change; others make a comparison confounded."""
     hypotheses: tuple[Hypothesis, ...] = ()

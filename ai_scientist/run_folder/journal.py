@@ -19,7 +19,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 from ai_scientist.errors import FolderBusy, InputError
 from ai_scientist.records import Json
@@ -150,12 +149,7 @@ class FolderLock:
         (self._path.parent / ".holder").write_text(f"{socket.gethostname()} {os.getpid()}\n")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         (self._path.parent / ".holder").unlink(missing_ok=True)
         self._lock.release()
 
