@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from scipy import stats
+
 from ai_scientist.claims import Evidence
 from ai_scientist.judging.statistics import Comparison
 from ai_scientist.results.tables import format_number, format_with_error
@@ -146,6 +148,7 @@ LATEX = (
 PLACE = re.compile(
     r"\{(n|x|X|v|full|r2|r3|e|e2|se|pm|d|ds|half|p|p2|pn|s|s2|sn|dir|above|verb|vpast|noun|ratio"
     r"|min|max|argmin|argmax|mean|lo3|hi3|sv|smin|smax|sd|cv|cilo|cihi|pval|pv|dse|zsc"
+    r"|conc|one|x100|med|rlo|rhi"
     r")((?::\d+)*):([ab])\}|\{(nseeds|nruns)\}"
 )
 
@@ -189,9 +192,9 @@ def _shown(kind: str, runs: list[str], path: str, evidence: Evidence) -> str:
         return format_number(statistics.fmean(values))
     if kind in ("lo3", "hi3"):
         return format_number(min(values) if kind == "lo3" else max(values))
-    if kind in ("v", "full", "r2", "r3", "e", "e2", "pm", "se"):
+    if kind in ("v", "full", "r2", "r3", "e", "e2", "pm", "se", "conc", "one", "x100"):
         return _one_value(kind, value, evidence.runs[runs[0]].stderr.get(path))
-    if kind in ("sv", "smin", "smax", "sd", "cv"):
+    if kind in ("sv", "smin", "smax", "sd", "cv", "med", "rlo", "rhi"):
         return _of_seeds(kind, evidence.runs[runs[0]].seeds[path], runs)
     if kind in ("cilo", "cihi", "pval", "pv", "dse", "zsc"):
         return _tested(kind, evidence.compare(runs[0], runs[1], path))
@@ -203,8 +206,24 @@ def _of_seeds(kind: str, seeds: Sequence[float], runs: list[str]) -> str:
         return f"{statistics.stdev(seeds) / statistics.fmean(seeds) * 100:.1f}"
     if kind == "sd":
         return f"{statistics.stdev(seeds):.3g}"
+    if kind == "med":
+        return format_number(statistics.median(seeds))
+    if kind in ("rlo", "rhi"):
+        return format_number(own_interval(seeds)[kind == "rhi"])
     chosen = {"smin": min, "smax": max}.get(kind)
     return format_number(chosen(seeds) if chosen else seeds[int(runs[1][4:])])
+
+
+def own_interval(seeds: Sequence[float]) -> tuple[float, float]:
+    """Return the 95% interval of a run's own mean, by Student's t over its seeds."""
+    half = stats.t.ppf(0.975, len(seeds) - 1) * statistics.stdev(seeds) / math.sqrt(len(seeds))
+    return statistics.fmean(seeds) - half, statistics.fmean(seeds) + half
+
+
+def _concise(value: float, error: float) -> str:
+    """Write 0.812(13): the error in units of the last digit shown."""
+    decimals = max(0, 1 - int(f"{error:.1e}".partition("e")[2]))
+    return f"{value:.{decimals}f}({round(error * 10**decimals)})"
 
 
 def _one_value(kind: str, value: float, error: float | None) -> str:
@@ -218,6 +237,9 @@ def _one_value(kind: str, value: float, error: float | None) -> str:
         "e2": rf"{mantissa} \times 10^{{{int(exponent)}}}",
         "se": f"{error or 0.0:.{len(format_number(value).partition('.')[2])}f}",
         "pm": format_with_error(value, error),
+        "conc": _concise(value, error) if error else format_number(value),
+        "one": format_number(1 - value),
+        "x100": format_number(100 * value),
     }[kind]
 
 

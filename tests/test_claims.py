@@ -301,6 +301,45 @@ def test_hostile_text_ends(text: str, kind: str) -> None:
     verdicts(text, kind)
 
 
+OPEN = [
+    "The vanilla model ends at a final loss of 200.2, variant two at 192.6.",
+    "## Run 1\nCompared to the control (200.2), the final loss is 232.1.",
+    "## Run 1\nThe final loss is 232.1 (was 200.2).",
+    "## Run 1\nResult: final loss 232.1; control 200.2; 0.6412.",
+    "Final loss: 232.1, was 200.2 (run 1 vs. baseline).",
+    "The test accuracy of run_1 is 0.6553(58), that of run_0 0.6412(58).",
+    "The final loss of run_1 is 232.12(58).",
+    "Subtracting the test accuracy of run_1 from 1 leaves 0.3447; the same for run_0 0.3588.",
+    "Scaled by 100, the test accuracy of run_1 reads 65.53; that of run_0 64.12.",
+    "95% CIs against the baseline (final loss): run_1 (31.90; 31.90), run_2 (-7.622; -7.622).",
+    "We call run 1 R and run 2 C. R has a final loss of 232.1, C 192.6, R + C (run 2) none.",
+    "## Run 2: More\nThe final loss is 192.6. With 0.05 it was 232.1.",
+    "| metric | Run 0/1 |\n|---|---|\n| final_loss | 200.2/232.1 |",
+    "| Run | final_loss |\n|---|---|\n| 2 vs 1 | -39.52 |",
+]
+
+
+@pytest.mark.parametrize("text", OPEN)
+def test_wordings_of_true_numbers_that_were_misread(text: str) -> None:
+    """True numbers in words that a first reading gets wrong are no findings."""
+    assert kinds(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The vanilla model is lower; the final loss of run_1 is 231.1.",
+        "Compared to the control (200.2), the final loss of run_1 is 231.1.",
+        "run_1 vs run_2: final loss 231.1 vs 192.6.",
+        "The final loss of run_1 is 231.12(58).",
+        "The variant with a control, run_2, has a final loss of 191.6.",
+    ],
+)
+def test_nicknames_excuse_no_invented_number(text: str) -> None:
+    """A number that nothing stored is stays a finding beside `the control` and its like."""
+    assert "unsupported_number" in kinds(text)
+
+
 def test_the_benchmark_meets_its_goals(project: Path) -> None:
     """A small run of the false-accept benchmark ends with exit code 0."""
     command = [sys.executable, "-m", "benchmarks.false_accept", "--claims", "40"]

@@ -10,9 +10,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ai_scientist.claims.evidence import Evidence
+from ai_scientist.claims.exempt import is_counted
 from ai_scientist.claims.numerals import Numeral
 from ai_scientist.claims.vocabulary import MetricMention, RunMention, Vocabulary
 
@@ -44,13 +45,21 @@ VERSUS = re.compile(
 )
 ARROW = re.compile(r"[\s$]*(?:to|[→⇒⟶➔]|[-=]>)[\s$]*", re.I)
 FROM = re.compile(r"\bfrom\s+(?:about\s+|~)?\Z", re.I)
+WAS = re.compile(
+    r"\d[^\w\s]{0,3}\s*[(,;]?\s*(?:it\s+)?"
+    r"(?:was|were|had been|previously|before|formerly|earlier)\b\s*[:=]?\s*\Z"
+    r"|\b(?:instead of|rather than)\s+(?:the\s+)?\Z",
+    re.I,
+)
+"""Before a value that was left: `0.5 (was 0.4)`, `0.5 instead of 0.4`."""
 COMPARED_WITH = re.compile(
     r"\b(?:than|over|compared (?:to|with)|relative to|versus|vs\.?|against|of)\s+(?:that of\s+)?\Z",
     re.I,
 )
 GAP_BETWEEN = re.compile(r"\b(?:gap|difference|margin|distance|delta)\s+between\b", re.I)
 LIST_GAP = re.compile(
-    r"[\s,;/&()%]*(?:and|or|to|versus|vs\.?|respectively|[→⇒⟶➔]|[-=]>)?[\s,;/&()%]*\Z", re.I
+    r"[\s,;/&()%]*(?:and|or|to|versus|vs\.?|against|respectively|[→⇒⟶➔]|[-=]>)?[\s,;/&()%]*\Z",
+    re.I,
 )
 
 
@@ -74,6 +83,8 @@ class Binding:
     """Where its own sentence names the run."""
     listed: bool = False
     """Paired with its names in two lists of equal length."""
+    crowded: bool = False
+    """Stands in a list of numbers that no list of names was found for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +142,7 @@ def read_scene(
 def bind(scene: Scene, evidence: Evidence) -> Mapping[int, Binding]:
     """Bind each number, by its index in `scene.numerals`."""
     bindings = {}
-    run_lists, metric_lists = _lists(scene)
+    run_lists, metric_lists, unpaired = _lists(scene)
     for index, numeral in enumerate(scene.numerals):
         metric = metric_lists.get(index) or _metric_of(scene, index, numeral)
         paths = metric.paths if metric else scene.before
@@ -167,13 +178,18 @@ def bind(scene: Scene, evidence: Evidence) -> Mapping[int, Binding]:
                 metric=metric,
                 mention=mention,
             )
+    for series in unpaired:
+        loose = [i for i in series if not bindings[i].tight]
+        if len(loose) > 1:
+            bindings |= {i: replace(bindings[i], crowded=True) for i in loose}
     return bindings
 
 
 def _starts_a_change(scene: Scene, index: int) -> bool:
     """Say whether a number is where a change starts: `from 0.4`, `0.4 to 0.5`, `0.4 → 0.5`."""
     numeral = scene.numerals[index]
-    if FROM.search(scene.text[: numeral.start]):
+    before = scene.text[: numeral.start]
+    if FROM.search(before) or WAS.search(before):
         return True
     if index + 1 == len(scene.numerals):
         return False
@@ -190,21 +206,31 @@ def is_change(text: str, numeral: Numeral) -> bool:
     return bool(CHANGE_BEFORE.search(before) or CHANGE_BEHIND.match(behind))
 
 
-def _lists(scene: Scene) -> tuple[dict[int, RunMention], dict[int, MetricMention]]:
-    """Pair lists: `runs 1 and 2 reach 0.4 and 0.5`, `loss and accuracy are 0.4 and 0.9`."""
+def _lists(
+    scene: Scene,
+) -> tuple[dict[int, RunMention], dict[int, MetricMention], list[list[int]]]:
+    """Pair lists: `runs 1 and 2 reach 0.4 and 0.5`, `loss and accuracy are 0.4 and 0.9`.
+
+    The third value are the lists of numbers that no names were found for.
+    """
     plain = [i for i, n in enumerate(scene.numerals) if not n.spread]
     changes = {i for i in plain if is_change(scene.text, scene.numerals[i])}
     values = plain if changes == set(plain) else [i for i in plain if i not in changes]
     paired_runs: dict[int, RunMention] = {}
     paired_metrics: dict[int, MetricMention] = {}
+    unpaired: list[list[int]] = []
     done = 0
     for series in _series(scene, values):
         if len(series) > 1:
             runs, metrics = _pair(scene, series, done)
             paired_runs |= runs
             paired_metrics |= metrics
+            if not runs and not metrics:
+                unpaired.append(
+                    [i for i in series if not is_counted(scene.text, scene.numerals[i])]
+                )
         done = scene.numerals[series[-1]].end
-    return paired_runs, paired_metrics
+    return paired_runs, paired_metrics, unpaired
 
 
 def _pair(
@@ -226,7 +252,11 @@ def _pair(
     )
     if len(runs) == len(series) and (_listed(scene.text, runs) or opened):
         paired_runs = dict(zip(series, runs, strict=True))
-    elif not runs and len(behind) == len(series) and _listed(scene.text, behind):
+    elif (
+        not runs
+        and len(behind) == len(series)
+        and _listed(scene.text, behind, versus=not _starts_a_change(scene, series[0]))
+    ):
         paired_runs = dict(zip(series, behind, strict=True))
     paired_metrics: dict[int, MetricMention] = {}
     apart = metrics and any(metrics[0].end <= n.start < metrics[-1].start for n in scene.numerals)
@@ -236,10 +266,14 @@ def _pair(
     return paired_runs, paired_metrics
 
 
-def _listed(text: str, mentions: Sequence[RunMention]) -> bool:
-    """Say whether mentions stand in one list, with `and` before the last."""
+def _listed(text: str, mentions: Sequence[RunMention], *, versus: bool = True) -> bool:
+    """Say whether mentions stand in one list, with `and` before the last.
+
+    `versus` admits `run 1 vs run 0`, which names in the order of `from 0.4 to 0.5` only by chance.
+    """
     gaps = [text[a.end : b.start] for a, b in itertools.pairwise(mentions)]
-    joined = any(re.search(r"\b(?:and|or|to)\b|&|[-–]", gap) for gap in gaps)
+    words = r"\b(?:and|or|to|vs|versus|against)\b" if versus else r"\b(?:and|or|to)\b"
+    joined = any(re.search(rf"{words}|&|[-–]", gap) for gap in gaps)
     return joined and all(LIST_GAP.match(gap) or gap.strip() in "-–" for gap in gaps)
 
 
@@ -310,6 +344,9 @@ def _tight_behind(scene: Scene, numeral: Numeral) -> RunMention | None:
     if behind is None:
         return None
     gap = scene.text[numeral.end : behind.start]
+    inside = scene.text[behind.end :].partition(")")[0] if gap.endswith("(") else ""
+    if any(behind.end <= m.start < behind.end + len(inside) for m in scene.runs):
+        return None
     gap = re.sub(r"^\s*(?:±|\+/-)\s*[\d.,]+", "", gap)
     tight = RUN_BEHIND.match(gap) and gap.strip() and not _owns_next(scene, behind)
     return behind if tight else None

@@ -183,7 +183,7 @@ class _Checker:
         if unit.context in ("abstract", "caption"):
             return ()
         mentions = self.vocabulary.runs(unit.heading) if unit.heading else []
-        runs = tuple(dict.fromkeys(run for m in mentions[:1] for run in m.runs))
+        runs = tuple(dict.fromkeys(run for m in mentions[:1] if m.sure for run in m.runs))
         return runs if len(runs) == 1 else ()
 
     def _unknown_runs(self, scene: Scene, unit: Sentence) -> None:

@@ -17,7 +17,7 @@ NUMERAL = re.compile(
     r"|[eE](?P<exponent>[+\-−]?\d{1,3})(?!\w|\.\d)"
     r"|(?<=\b10)\s?\^\s?\{?\(?(?P<bare>[+\-−–]?\d{1,3})\)?\}?)?"
 )
-CONCISE = re.compile(r"\((?P<error>\d{1,2})\)")
+CONCISE = re.compile(r"\((?P<error>\d{1,3})\)")
 SUFFIX = re.compile(
     r"\s?(?P<unit>%|percent\b|percentage points?\b|pp\b|points?\b)"
     r"|(?P<letters>[A-Za-z_]+)|\s?(?:×|\bx\b)(?!\s?\d)"
@@ -108,14 +108,14 @@ def find_numerals(text: str) -> Iterator[Numeral]:
         if found is not None:
             end = found.end
             yield found
-            concise = CONCISE.match(text, end) if not found.integer else None
+            concise = CONCISE.match(text, end) if found.digits > 1 else None
             if concise:
                 end = concise.end()
                 yield _error(found, concise)
 
 
 def _error(value: Numeral, match: re.Match[str]) -> Numeral:
-    """Return the error of `12.31(4)`, which counts in units of the last digit shown."""
+    """Return the error of `12.31(4)` or `214(3)`, in units of the last digit shown."""
     return replace(
         value,
         text=match["error"],

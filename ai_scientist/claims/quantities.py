@@ -18,9 +18,13 @@ from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.judging import Judge, Ruling, derivations, shows
 from ai_scientist.claims.numerals import Numeral
 from ai_scientist.errors import ReplyError
+from ai_scientist.judging.statistics import critical_value
 
 SOFTENED = ("unsupported_number", "wrong_attribution")
 MAX_RUNS = 12
+ONLY_WHERE_SAID = ("scale", "interval")
+"""So many values that some would fit any number."""
+POWERS = (-6, -3, -2, -1, 1, 2, 3, 4, 6)
 CUES = {
     "seed": re.compile(
         r"\bseeds?\b|\bper-seed|\bmin(?:imum)?\b|\bmax(?:imum)?\b|\brange|\bspan|\bbetween\b"
@@ -28,17 +32,32 @@ CUES = {
         re.I,
     ),
     "spread": re.compile(
-        r"\bstandard (?:error|deviation)|\bstandard-error|(?-i:\bSEM?\b|\bSD\b)|\bs\.\s?[ed]\."
+        r"\bstandard (?:error|deviation)|\bstandard-error|(?-i:\bSEM?s?\b|\bSDs?\b)|\bs\.\s?[ed]\."
         r"|\bstd|\bstderr|\bvariation\b|\bspread|\bnoise|±|\bsigma\b|σ|\bdeviat|\berror bars?",
         re.I,
     ),
     "test": re.compile(
-        r"\bCI\b|\binterval|\[|\bp\s*[-=<>≤≈]|\bp(?:-value|\s+value)?s?\b|\bstandard errors?\b"
-        r"|(?-i:\bSEM?\b)|\bsigma|σ|\bdetectable|\bt\s*[-=]|\bstandard deviations?\b",
+        r"\bCIs?\b|\binterval|\[|\bp\s*[-=<>≤≈]|\bp(?:-value|\s+value)?s?\b|\bstandard errors?\b"
+        r"|(?-i:\bSEM?s?\b)|\b(?:lower|upper) (?:end|bound|limit)"
+        r"|\bsigma|σ|\bdetectable|\bt\s*[-=]|\bstandard deviations?\b",
         re.I,
     ),
     "percent": re.compile(r"%|\bper\s?cent|\brelative\b", re.I),
-    "complement": re.compile(r"\b1\s*[-−–]|\bcomplement|\bremain(?:der|ing)\b", re.I),
+    "complement": re.compile(
+        r"\b(?:1|one)\s*(?:[-−–]|minus\b)|\bcomplement|\bremain(?:der|ing)\b"
+        r"|\bsubtract\w*\b[^.;]*\bfrom (?:1|one|unity)\b",
+        re.I,
+    ),
+    "scale": re.compile(
+        r"(?:×|\bx|\*|\btimes)\s?10|\bscaled\b|\bmultipl|\b1?0?\s?\^|10[⁻²³⁴⁵⁶]|\b1e[-+]?\d"
+        r"|\bunits? of|\bthousand|\bhundred|\bmilli|\bmicro|\bkilo|‰|\bper mille",
+        re.I,
+    ),
+    "interval": re.compile(
+        r"\bCIs?\b|\binterval|\bconfidence|1\.96|\b2\s?(?:×|x|\*|·)?\s?(?:SE|σ|s\.e)|\bmargin",
+        re.I,
+    ),
+    "median": re.compile(r"\bmedian", re.I),
     "mean": re.compile(r"\bmean|\baverag|\bmedian|\bpooled\b|\boverall\b", re.I),
 }
 
@@ -63,17 +82,25 @@ class Quantities:
         found = self.explain(numeral, runs, paths, scene.text)
         return found or self._rounded(numeral, binding) or ruling
 
-    def somewhere(self, numeral: Numeral) -> str:
+    def somewhere(self, numeral: Numeral, words: str) -> str:
         """Return what a number is, of any runs and metrics of the study; empty when nothing."""
+        said = {"test"} if CUES["test"].search(words) else set()
         runs = self.evidence.runs
         stored = (
             ("", f"{self.evidence.names[path]} of {run}", value)
             for run, results in runs.items()
             for path, value in results.metrics.items()
         )
-        derived = self._all(tuple(runs)[:MAX_RUNS], self.evidence.paths, numeral, set())
+        derived = self._all(tuple(runs)[:MAX_RUNS], self.evidence.paths, numeral, said)
         every = itertools.chain(stored, derived)
-        return next((what for _, what, value in every if shows(numeral, value, sign=False)), "")
+        return next(
+            (
+                what
+                for kind, what, value in every
+                if kind not in ONLY_WHERE_SAID and shows(numeral, value, sign=False)
+            ),
+            "",
+        )
 
     def _rounded(self, numeral: Numeral, binding: Binding) -> Ruling | None:
         """Read the zeros at the end of a whole number as rounded places: 280 for 278.7."""
@@ -93,6 +120,8 @@ class Quantities:
         said = {kind for kind, pattern in CUES.items() if pattern.search(words)}
         for kind, what, value in self._all(tuple(runs)[:MAX_RUNS], paths, numeral, said):
             if kind in said and shows(numeral, value, sign=False):
+                if kind == "scale":
+                    return Ruling(verdict="ambiguous", evidence=f"could be {what}")
                 return Ruling(verdict="derived", evidence=what)
             if not kind and shows(numeral, value, sign=False, exact_scale=True):
                 return Ruling(verdict="ambiguous", evidence=f"could be {what}")
@@ -116,28 +145,39 @@ class Quantities:
                     of = f"{name} of {', '.join(group)}"
                     yield "mean", f"mean {of}", statistics.fmean(values)
                     yield "seed", f"range of {of}", max(values) - min(values)
-            compared = runs if len(runs) > 1 else dict.fromkeys((*runs, "run_0"))
-            for run, base in itertools.permutations(compared, 2):
-                if run != "run_0":
-                    yield from self._of_pair(
-                        run, base, path, numeral, tested="test" in said, percent="percent" in said
-                    )
+            for run, base in itertools.permutations(dict.fromkeys((*runs, "run_0")), 2):
+                if run == "run_0" or base not in self.evidence.runs:
+                    continue
+                pair = self._of_pair(
+                    run, base, path, numeral, tested="test" in said, percent="percent" in said
+                )
+                named = base in runs or len(runs) == 1
+                yield from (one for one in pair if named or one[0] == "test")
 
     def _of_run(self, run: str, path: str) -> Iterator[tuple[str, str, float]]:
         results = self.evidence.runs[run]
         of = f"{self.evidence.names[path]} of {run}"
         value = results.metrics.get(path)
-        if value is not None and abs(value) <= 1.5:
-            yield "percent", f"{of} in %", value * 100
+        if value is not None:
+            if abs(value) <= 1.5:
+                yield "percent", f"{of} in %", value * 100
             yield "complement", f"1 - {of}", 1 - value
+            for power in POWERS:
+                yield "scale", f"{of} times 1e{power}", value * 10.0**power
         seeds = results.seeds.get(path, ())
-        for value in seeds:
-            yield "seed", f"{of} with one seed", value
+        for one in seeds:
+            yield "seed", f"{of} with one seed", one
         error = results.stderr.get(path)
         if error is not None:
             yield "spread", f"standard error of {of}", error
+        if error is not None and value is not None and seeds[1:]:
+            for reach in (critical_value(len(seeds) - 1) * error, 1.96 * error, 2 * error):
+                yield "interval", f"half of the interval of {of}", reach
+                yield "interval", f"an end of the interval of {of}", value - reach
+                yield "interval", f"an end of the interval of {of}", value + reach
         if seeds[1:]:
             deviation, mean = statistics.stdev(seeds), statistics.fmean(seeds)
+            yield "median", f"median of {of} over seeds", statistics.median(seeds)
             yield "spread", f"standard deviation of {of}", deviation
             yield "spread", f"standard deviation of {of}", statistics.pstdev(seeds)
             yield "seed", f"range of {of} over seeds", max(seeds) - min(seeds)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ai_scientist.claims.binding import ARROW, Binding, Scene
+from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.exempt import COUNTED, is_counted, known_setting, setting_of
 from ai_scientist.claims.judging import REFERENCE
 from ai_scientist.claims.numerals import Numeral, find_numerals
@@ -62,15 +63,21 @@ CHANGE = """
 LIGHT_WORDS, CHANGE_WORDS = frozenset(LIGHT.split()), frozenset(CHANGE.split())
 OTHER_QUANTITY = re.compile(
     r"\b(?:seeds?|epochs?|steps?|averag\w*|avg|means?|median|max\w*|min\w*|rang\w*|span\w*|spread"
-    r"|variation|deviat\w*|standard|std|sd|sem?|cv|ci|interval|p-values?|half|halv\w+|doubl\w+"
+    r"|variation|deviat\w*|standard|std|sds?|sem?s?|cvs?|cis?|intervals?|p-values?|half|halv\w+|doubl\w+"
     r"|twice|thirds?|quarters?|sum|total\w*|combin\w*|pool\w*|overall|each|every|all|per"
     r"|except|exclud\w*|without|before|after|earlier|previous\w*|former|latter|initial\w*|first"
     r"|second|fourth|last|relative|ratio|factor|normali\w*|log|subset|split|held|valid\w*|layers?"
     r"|extrapolat\w*|interpolat\w*|would|if|al|there|elsewhere|originally|difference|gap|until"
-    r"|prior|literature|respective)\b",
+    r"|prior|literature|respective|(?:lower|upper)\s+(?:end|bound|limit))\b",
     re.I,
 )
 """Words that make a number another quantity even from another part of its sentence."""
+TRANSFORMED = re.compile(
+    r"\bsubtract\w*|\b(?:re)?scal(?:ed|ing)\b|\bmultipl\w+|\bdivid\w+|\bcomplement\w*|\bin units of"
+    r"|\bset to 1\b|(?:×|\bx|\*)\s?10|\binverse\w*|\bconvert\w*|\bexpress\w*",
+    re.I,
+)
+"""Words that make other quantities of all numbers of a sentence."""
 SEED_MEAN = re.compile(
     r"\b(?:averag\w+|means?)\s+(?:over|across|of)\s+(?:the\s+|all\s+|our\s+|\d+\s+)*seeds?\b"
     r"|\baverag(?:ed|es)\s+(?=\d)"
@@ -85,6 +92,8 @@ AVERAGE_NAMED = re.compile(
 """An average that belongs to a measure's name: `average decoder weight correlation`."""
 WORD = re.compile(r"[A-Za-z][A-Za-z'’]*")
 OWN_NUMBER = re.compile(r"\s+(?:[a-z]+\s+){0,2}[-−+~≈]?\d+\.\d")
+CONDITION = re.compile(r"\b(?:with|at|for|under|using)\s+[~≈]?\Z", re.I)
+BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 BOUNDARY = re.compile(r"[;:,()\[\]—]|\s[–-]\s|\s--\s")
 
 
@@ -104,19 +113,25 @@ def doubt(
     text = _understood(scene.text, (*scene.runs, *scene.metrics), vocabulary)
     start, end = text.rfind(";", 0, numeral.start) + 1, text.find(";", numeral.end)
     end = end if end >= 0 else len(text)
-    reason = _unnamed(numeral, binding, scene, change=change)
+    names = [one for one in (binding.metric, binding.mention) if one is not None]
+    reason = _unnamed(numeral, binding, scene, vocabulary, change=change)
+    if not reason and names and not any(start <= one.start < end for one in names):
+        reason = "its part of the sentence names nothing"
+    if not reason and not change and _is_told(numeral, binding, scene, vocabulary.evidence):
+        reason = "another number of its sentence is this value"
     if not reason:
         near = _near(text, (start, end), numeral, binding, scene)
         beyond = f"{text[start : near[0]]} {text[near[1] : end]}"
         word = _strange(text[slice(*near)], change=change) or OTHER_QUANTITY.search(beyond)
+        word = word or TRANSFORMED.search(text)
         if word is None:
             return None
         reason = f"its words leave open what it is (`{word[0]}`)"
-    names = [one for one in (binding.metric, binding.mention) if one is not None]
     slight = (
         len(names) + bool(scene.here) >= 2
         and all(start <= one.start < end for one in names)
         and not OTHER_QUANTITY.search(text, start, end)
+        and not TRANSFORMED.search(text)
         and _is_fine(numeral)
     )
     return Doubt(reason=reason, slight=slight or is_foreign(numeral, scene))
@@ -137,6 +152,8 @@ def _near(
         own.append(binding.mention)
     first, last = min(own, key=lambda one: one.start), max(own, key=lambda one: one.end)
     left = [m.end() for m in BOUNDARY.finditer(text, clause[0], max(clause[0], first.start))]
+    if left and text[left[-1] - 1] == "(":
+        del left[-1]  # what stands in parentheses belongs to what stands before them
     right = BOUNDARY.search(text, last.end, max(clause[1], last.end))
     shielded = first is binding.mention and not re.search(r"\bof\s+\Z", text[: first.start])
     return (
@@ -160,7 +177,8 @@ def comparison_doubt(start: int, end: int, scene: Scene, vocabulary: Vocabulary)
     near = min([start, *named]), max([end, *named])
     beyond = f"{text[first : near[0]]} {text[near[1] : last]}"
     word = _strange(text[slice(*near)], change=True) or OTHER_QUANTITY.search(beyond)
-    return word[0] if word else ""
+    unsure = [m.text for m in scene.runs if first <= m.start < last and not m.sure]
+    return word[0] if word else "".join(unsure[:1])
 
 
 def is_foreign(numeral: Numeral, scene: Scene) -> bool:
@@ -171,7 +189,7 @@ def is_foreign(numeral: Numeral, scene: Scene) -> bool:
     return (
         not scene.metrics
         and _is_fine(numeral)
-        and any(mention.runs for mention in scene.runs) | bool(scene.here)
+        and any(mention.runs and mention.sure for mention in scene.runs) | bool(scene.here)
         and not OTHER_QUANTITY.search(AVERAGE_NAMED.sub("", scene.text))
     )
 
@@ -186,38 +204,76 @@ def _is_fine(numeral: Numeral) -> bool:
 
 def label_doubt(column: Label, row: Label, vocabulary: Vocabulary, *, change: bool) -> str:
     """Return what leaves open which quantity a table's cell shows."""
+    unsure = [m.text for m in (*column.runs, *row.runs) if not m.sure]
     header, label = (
         _understood(one.text, (*one.runs, *one.metrics), vocabulary) for one in (column, row)
     )
     if len({run for mention in row.runs for run in mention.runs}) > len(row.runs[:1]):
         return "its row names several runs" if not any(m.kind == "method" for m in row.runs) else ""
     word = _strange(header, change=change) or OTHER_QUANTITY.search(label)
+    if word is None and unsure:
+        return f"its label leaves open which run it is (`{unsure[0].strip()}`)"
     return f"its header leaves open what it is (`{word[0]}`)" if word else ""
 
 
-def _unnamed(numeral: Numeral, binding: Binding, scene: Scene, *, change: bool) -> str:
+def _unnamed(
+    numeral: Numeral, binding: Binding, scene: Scene, vocabulary: Vocabulary, *, change: bool
+) -> str:
     """Return which part of the claim is not named: the metric, the run, what is compared."""
     if not binding.paths:
         return "its words name no metric"
     if numeral.integer and numeral.digits < 2 and not (numeral.percent or numeral.factor):
         return "one digit, which may count anything"
-    if not binding.runs:
-        return "its words name no run"
-    if binding.metric is None and (
-        len(set(scene.recent)) > 1 or not (binding.mention or scene.here)
-    ):
-        return "its sentence names no metric"
+    if reason := _loosely_bound(numeral, binding, scene, vocabulary):
+        return reason
     negative = numeral.value < 0 and not numeral.percent
     if change and not negative and not _compares(scene):
         return "its words leave open what is compared"
-    if binding.mention is not None and not binding.listed and _is_taken(numeral, binding, scene):
-        return "another number stands between it and its run"
     before = [m for m in scene.metrics if m.end <= numeral.start]
     for one, other in itertools.pairwise(before):
         apart = any(one.end <= n.start < other.start for n in scene.numerals)
         if not apart and not binding.listed and one.paths != other.paths:
             return "two metrics are named before it"
     return ""
+
+
+def _loosely_bound(numeral: Numeral, binding: Binding, scene: Scene, vocabulary: Vocabulary) -> str:
+    """Return why a number may be of another run or metric than it is bound to."""
+    mention = binding.mention
+    if not binding.runs:
+        return "its words name no run"
+    if mention is not None and not mention.sure:
+        return f"its words leave open which run it is (`{mention.text.strip()}`)"
+    if mention is None and scene.here and _has_condition(scene.text, vocabulary):
+        return "its sentence sets a condition, which another run may have"
+    if binding.crowded:
+        return "it stands in a list of numbers whose names stand elsewhere"
+    if binding.metric is None and (len(set(scene.recent)) > 1 or not (mention or scene.here)):
+        return "its sentence names no metric"
+    if mention is not None and not binding.listed and _is_taken(numeral, binding, scene):
+        return "another number stands between it and its run"
+    return ""
+
+
+def _has_condition(text: str, vocabulary: Vocabulary) -> bool:
+    """Say whether a sentence names a setting by its value alone: `with 0.01 it was …`."""
+    return any(
+        CONDITION.search(text[: numeral.start]) and known_setting(numeral, vocabulary)
+        for numeral in find_numerals(text)
+    )
+
+
+def _is_told(numeral: Numeral, binding: Binding, scene: Scene, evidence: Evidence) -> bool:
+    """Say whether another number of the sentence is the value that this one is bound to."""
+    stored = [
+        value
+        for run in binding.runs[:1]
+        for path in binding.paths[:1]
+        if (value := evidence.runs[run].metrics.get(path)) is not None
+    ]
+    others = [n for n in scene.numerals if n.start != numeral.start and n.digits > 2]
+    single = not binding.tight and len(binding.runs) == len(binding.paths) == 1
+    return single and any(other.shows(value) for value in stored for other in others)
 
 
 def _is_taken(numeral: Numeral, binding: Binding, scene: Scene) -> bool:
@@ -273,11 +329,14 @@ def _understood(text: str, names: Sequence[Mention], vocabulary: Vocabulary) -> 
         setting = setting_of(text, numeral, settings, ()) if known else None
         if setting is not None:
             blank(min(setting.start, numeral.start), max(setting.end, numeral.end))
-    return "".join(characters)
+    # A semicolon parts a sentence only outside parentheses.
+    return BRACKETS.sub(lambda match: match[0].replace(";", ","), "".join(characters))
 
 
 @lru_cache(maxsize=4096)
 def _is_light(word: str, change: bool) -> bool:
+    if len(word) == 1 and word.isupper() and word not in "AI":
+        return False  # somebody's name for something
     word = re.sub(r"['’](?:s|re|ve|t|d|ll|m)?\Z", "", word.lower())
     forms = {word}
     for ending in ("s", "es", "ed", "d", "ing", "er", "r"):

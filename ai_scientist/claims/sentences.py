@@ -87,7 +87,7 @@ class SentenceJudge:
         open_ = doubt(numeral, binding, scene, self.vocabulary, change=change)
         if open_ is None:
             return ruling
-        where = self.quantities.somewhere(numeral)
+        where = self.quantities.somewhere(numeral, scene.text)
         if open_.slight and not where:
             return replace(
                 ruling,

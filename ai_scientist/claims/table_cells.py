@@ -26,6 +26,10 @@ THE_OTHER = re.compile(
     re.I,
 )
 BOUND = re.compile(r"[<>≤≥]\s*\Z")
+STATISTIC = re.compile(
+    r"(?:\bp\$?-?\s?values?|\bCIs?|(?:confidence )?intervals?|complements?|medians?)\b", re.I
+)
+"""What a caption says all cells are."""
 RUN_HEADER = re.compile(r"^\W*runs?\W*(?:no\.?|number|id|#)?\W*$", re.I)
 PERCENT_COLUMN = re.compile(r"\(\s*%\s*\)|^\s*%|%\s*$|\bin %|\bpercent\b", re.I)
 PLAIN_COLUMN = re.compile(r"^\W*(?:runs?|seeds?|n|#|no\.?|steps?|epochs?|id|year|ref\.?)\W*$", re.I)
@@ -121,7 +125,8 @@ class TableJudge:
         self, runs: tuple[RunMention, ...], metrics: tuple[MetricMention, ...], around: _Around
     ) -> Binding:
         """Return what a cell is bound to: by its column or row, else by the caption."""
-        own = runs or (around.caption.runs if len(around.caption.runs) == 1 else ())
+        captioned = tuple(mention for mention in around.caption.runs if mention.sure)
+        own = runs or (captioned if len(captioned) == 1 else ())
         kind = own[0].kind if own else ""
         paths = metrics[0].paths if metrics else ()
         named = tuple(run for mention in own for run in mention.runs)
@@ -142,18 +147,22 @@ class TableJudge:
     ) -> Ruling:
         """Return what else a cell may show, or that its headers leave it open; else `ruling`."""
         paths, runs = spot.binding.paths, spot.binding.runs
+        words = f"{beside} {spot.column.text} {spot.label.text} {spot.around.corner}"
+        words += " ".join(m[0] for m in STATISTIC.finditer(spot.around.caption.text))
         if runs:
-            words = f"{beside} {spot.column.text} {spot.label.text} {spot.around.corner}"
             every = (*paths, *(p for m in spot.around.left_metrics for p in m.paths))
             named = dict.fromkeys((*runs, *(run for one in spot.runs for run in one.runs)))
             found = self.quantities.explain(
                 numeral, tuple(named), every or self.evidence.paths, words
             )
+            captioned = [path for m in spot.around.caption.metrics for path in m.paths]
+            if found is None and Judge(self.evidence).hits(numeral, runs, captioned):
+                found = Ruling(verdict="ambiguous", evidence="could be what the caption names")
             if found is not None:
                 return found if every else replace(found, verdict="ambiguous")
         if not paths and (where := known_setting(numeral, self.vocabulary)):
             return Ruling(verdict="configuration", evidence=where)
-        if not (runs and paths) and (what := self.quantities.somewhere(numeral)):
+        if not (runs and paths) and (what := self.quantities.somewhere(numeral, words)):
             return Ruling(verdict="ambiguous", evidence=f"could be {what}")
         reason = label_doubt(spot.column, spot.label, self.vocabulary, change=change)
         if spot.around.headed and not spot.column.text:
@@ -185,7 +194,7 @@ class TableJudge:
             bare = [
                 c
                 for c in row[1:]
-                if re.fullmatch(r"[\s$]*[-+±~]?[\d.,]+\D{0,20}.*", c.text.strip())
+                if re.fullmatch(r"[\s$<>≤≥]*[-+±~]?[\d.,]+\D{0,20}.*", c.text.strip())
                 and (position > 0 or not re.search(r"[A-Za-z]{2}", c.text))
             ]
             above = " ".join(cell.text for cell in head[-1][1:]) if head else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -19,70 +19,17 @@ SAME = {
     "accuracies": "accuracy", "losses": "loss", "correlations": "correlation", "avg": "mean",
     "average": "mean", "cosine": "cos", "similarity": "sim", "evaluation": "test",
 }  # fmt: skip
-FILLERS = frozenset(
-    [
-        "sae",
-        "llm",
-        "mean",
-        "test",
-        "final",
-        "score",
-        "total",
-        "value",
-        "metric",
-        "result",
-        "rate",
-        "fraction",
-        "share",
-        "of",
-        "the",
-    ]
-)
+FILLERS = frozenset([
+    "sae", "llm", "mean", "test", "final", "score", "total", "value", "metric", "result", "rate",
+    "fraction", "share", "of", "the",
+])  # fmt: skip
 CUT = frozenset({"with", "without", "at", "per", "threshold"})
-TOO_GENERAL = frozenset(
-    [
-        "a",
-        "an",
-        "in",
-        "out",
-        "on",
-        "by",
-        "to",
-        "of",
-        "is",
-        "run",
-        "runs",
-        "k",
-        "n",
-        "d",
-        "x",
-        "y",
-        "layer",
-        "size",
-        "step",
-        "steps",
-        "time",
-        "seconds",
-        "number",
-        "count",
-        "norm",
-        "no",
-        "all",
-        "best",
-        "train",
-        "training",
-        "test",
-        "value",
-        "dir",
-        "ratio",
-        "total",
-        "data",
-        "input",
-        "output",
-        "max",
-        "min",
-    ]
-)
+TOO_GENERAL = frozenset([
+    "a", "an", "in", "out", "on", "by", "to", "of", "is", "run", "runs", "k", "n", "d", "x", "y",
+    "layer", "size", "step", "steps", "time", "seconds", "number", "count", "norm", "no", "all",
+    "best", "train", "training", "test", "value", "dir", "ratio", "total", "data", "input",
+    "output", "max", "min",
+])  # fmt: skip
 LAST_WORDS = frozenset({"penalty", "threshold", "coefficient", "rate", "weight", "lambda"})
 SETTING_WORDS = {
     "lr": ("learning", "rate"), "dict_size": ("dictionary", "size"), "d_sae": ("width",),
@@ -90,7 +37,8 @@ SETTING_WORDS = {
 }  # fmt: skip
 RUN = re.compile(
     r"\bruns?[\s_~-]{0,2}(?P<first>\d{1,3})(?P<arm>/[A-Za-z][\w-]*)?\b"
-    r"(?P<more>(?:\s?(?:,|,?\s?and|&|to|through|–|-)\s?(?:runs?[\s_]?)?\d{1,3}\b(?!%|\.\d))*)",
+    r"(?P<more>(?:\s?(?:,|,?\s?and|&|to|through|–|-|/)\s?(?:runs?[\s_]?)?\d{1,3}\b(?!%|\.\d)"
+    r"|\s?vs\.?\s\d{1,3}\b(?!%|\.\d))*)",
     re.I,
 )
 BASELINE = re.compile(
@@ -112,6 +60,22 @@ FINAL = re.compile(
     rf"\b(?:final|last|latest)\s+(?:(?!(?:for|of|in|at|by|across|over|from)\b)\w+\s+){{0,2}}{THINGS}\b",
     re.I,
 )
+NICKNAME = re.compile(
+    r"\b(?:(?:the|our|an?)\s+)?(?:(?:control|reference|vanilla|stock|comparator)(?![- ]arm)"
+    r"|(?:unmodified|unaltered|untouched|unchanged|original|default|standard|off-the-shelf)(?=\s+"
+    r"(?:top-?k\s+)?(?:run|models?|network|saes?|autoencoder|code|implementation|condition|"
+    r"configuration|setup|version|system|one)\b))(?:\s+(?:top-?k\s+)?(?:run|model|network|saes?|"
+    r"autoencoder|code|implementation|condition|configuration|setup|version|system|group|one)\b)?",
+    re.I,
+)
+"""What authors call the baseline, and sometimes another thing."""
+NUMBERED = re.compile(
+    r"\b(?:variants?|experiments?|configurations?|settings?|conditions?|treatments?|models?|"
+    r"versions?)\s+(?:(?:no\.?|nr\.?|number)\s*|#)?(?P<number>\d|one|two|three|four|five)\b(?!\.?\d|%)",
+    re.I,
+)
+"""What authors call `run_N`, if they count the baseline as none."""
+WORDS_OF_NUMBERS = ("zero", "one", "two", "three", "four", "five")
 BEST = re.compile(rf"\b(?:best|strongest)(?:[- ]performing)?\s+(?:\w+\s+)?{THINGS}\b", re.I)
 
 RunKind = Literal["run", "baseline", "method", "final", "best"]
@@ -127,6 +91,8 @@ class RunMention:
     runs: tuple[str, ...]
     """Empty for `best`, which depends on the metric, and for a run that does not exist."""
     text: str
+    sure: bool = True
+    """False for a nickname, which can mean another run: a value that it fits not is open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,9 +244,10 @@ class Vocabulary:
             for mention in _each(METHOD, text, "method", others)
             if not (mention.text.lower().startswith("we") and explicit)
         ]
+        found += self._nicknamed(text)
         order = {"run": 0, "baseline": 1, "final": 2, "best": 2, "method": 3}
         chosen: list[RunMention] = []
-        for mention in sorted(found, key=lambda m: (order[m.kind], m.start)):
+        for mention in sorted(found, key=lambda m: (not m.sure, order[m.kind], m.start)):
             if all(mention.end <= other.start or mention.start >= other.end for other in chosen):
                 chosen.append(mention)
         return sorted(chosen, key=lambda mention: mention.start)
@@ -291,7 +258,7 @@ class Vocabulary:
             name = f"run_{int(match['first'])}"
             arm = f"{name}{match['arm'] or ''}"
             name = arm if arm in self.evidence.runs else name
-            plural = match[0].lower().startswith("runs")
+            plural = match[0].lower().startswith("runs") or re.match(r"\s?(?:/|vs)", match["more"])
             more = match["more"] if plural else ""
             end = position = match.end() if plural else match.start("more")
             names = [name, *(f"run_{int(n)}" for n in re.findall(r"\d+", more))]
@@ -330,6 +297,20 @@ class Vocabulary:
                 yield RunMention(
                     start=start, end=end, kind="run", runs=(name,), text=text[start:end]
                 )
+
+    def _nicknamed(self, text: str) -> Iterable[RunMention]:
+        arms = any("/" in name for name in self.evidence.runs)
+        if "run_0" in self.evidence.runs and not arms:
+            for one in _each(NICKNAME, text, "baseline", ("run_0",)):
+                yield replace(one, sure=False)
+        for match in NUMBERED.finditer(text):
+            number = match["number"].lower()
+            number = number if number.isdigit() else str(WORDS_OF_NUMBERS.index(number))
+            if f"run_{number}" in self.evidence.runs:
+                yield RunMention(
+                    start=match.start(), end=match.end(), kind="run", runs=(f"run_{number}",),
+                    text=match[0], sure=False,
+                )  # fmt: skip
 
     def _armed(self, text: str) -> Iterable[RunMention]:
         arms: dict[str, list[str]] = defaultdict(list)

@@ -106,7 +106,7 @@ def compare(
         verdict = "not distinguishable"
     else:
         verdict = "higher" if delta > 0 else "lower"
-    reach = None if error is None else error * _critical(freedom)
+    reach = None if error is None else error * critical_value(freedom)
     return Comparison(
         base=mean_b,
         value=mean_a,
@@ -209,7 +209,8 @@ def _p_value(delta: float, error: float | None, freedom: float) -> float | None:
 
 
 @cache
-def _critical(freedom: float) -> float:
+def critical_value(freedom: float) -> float:
+    """Return Student's t beyond which 5% lie on both sides, for so many degrees of freedom."""
     from scipy import stats
 
     if math.isinf(freedom):
@@ -222,7 +223,7 @@ def _noncentrality(freedom: float) -> float:
     """Return the effect, in standard errors, that a two-sided test finds with 80% power."""
     from scipy import optimize, stats
 
-    critical = _critical(freedom)
+    critical = critical_value(freedom)
     if math.isinf(freedom):
         return critical + float(stats.norm.ppf(POWER))
     return float(
