@@ -17,12 +17,12 @@ from ai_scientist.records import MetricSpec, Results
 from tests.digits_runs import PROJECT, lines_of
 
 
-def replay(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def replay(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """The command, in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "ai_scientist", "replay", *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", **variables},
         capture_output=True,
         text=True,
         timeout=170,
@@ -52,6 +52,26 @@ def test_the_same_machine_gives_the_same_bits(folder: Path, tmp_path: Path) -> N
     assert "run_1: same: 3 metrics compared" in done.stdout
     assert "same hardware, versions and sandbox" in done.stdout
     assert sorted(path for path in folder.rglob("*") if ".git" not in path.parts) == before
+
+
+def test_a_replayed_run_reads_its_input_folders(folder: Path, tmp_path: Path) -> None:
+    """A run whose profile reads a person's folders gets them again, or says which is missing."""
+    described = folder / "template.toml"
+    described.write_text(
+        described.read_text().replace("[profiles.small]", '[profiles.small]\ninputs = ["TEXTS/in"]')
+    )
+    git = ("git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@example.org")
+    subprocess.run([*git, "commit", "-qam", "Read a folder"], check=True)
+    commit = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    capsule = folder / "run_3" / "run.json"
+    capsule.write_text(json.dumps(json.loads(capsule.read_text()) | {"commit": commit}))
+    without = replay(str(folder), "run_3", cwd=tmp_path)
+    assert without.returncode == 2
+    assert "reads the folder TEXTS/in, and TEXTS is not set" in without.stderr
+    (tmp_path / "texts" / "in").mkdir(parents=True)
+    done = replay(str(folder), "run_3", cwd=tmp_path, TEXTS=str(tmp_path / "texts"))
+    assert done.returncode == 0, done.stderr
+    assert "run_3: same" in done.stdout
 
 
 def test_a_result_that_does_not_come_back_is_different(folder: Path, tmp_path: Path) -> None:

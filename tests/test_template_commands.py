@@ -16,12 +16,14 @@ PROJECT = Path(__file__).resolve().parent.parent
 V1 = PROJECT / "tests" / "fixtures" / "v1"
 
 
-def command(*arguments: object, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: object, cwd: Path = PROJECT, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run `python -m ai_scientist template …`."""
     return subprocess.run(
         [sys.executable, "-m", "ai_scientist", "template", *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT), **variables},
         capture_output=True,
         text=True,
         check=False,
@@ -199,6 +201,29 @@ def test_baseline_is_measured_and_stored(digits: Path) -> None:
     failed = command("baseline", digits, "--profile=smoke")
     assert failed.returncode == 2
     assert "ZeroDivisionError" in failed.stderr
+
+
+def test_a_profile_reads_its_input_folders(digits: Path, tmp_path: Path) -> None:
+    """`check` and `baseline` hand a profile the folders that the environment names, as runs do."""
+    inputs = '[profiles.small]\ninputs = ["TEXTS/in"]'
+    change("template.toml", "[profiles.small]", inputs)(digits)
+    change("template.toml", "[profiles.smoke]", '[profiles.smoke]\ninputs = ["TEXTS/in"]')(digits)
+    reading = (
+        "import json\nimport os\nimport time\nfrom pathlib import Path\n\n"
+        'TEXTS = json.loads(os.environ["AI_SCIENTIST_INPUTS"])["TEXTS/in"]\n'
+        'assert Path(TEXTS, "part.jsonl").read_text()\n'
+    )
+    change("experiment.py", "import time\n", reading)(digits)
+    without = command("baseline", digits, "--profile=small")
+    assert without.returncode == 2
+    assert "reads the folder TEXTS/in, and TEXTS is not set" in without.stderr
+    (tmp_path / "texts" / "in").mkdir(parents=True)
+    (tmp_path / "texts" / "in" / "part.jsonl").write_text("{}\n")
+    named = {"TEXTS": str(tmp_path / "texts")}
+    done = command("baseline", digits, "--profile=small", **named)
+    assert done.returncode == 0, done.stderr
+    done = command("check", digits, **named)
+    assert done.returncode == 0, done.stdout
 
 
 FOREIGN: dict[str, tuple[dict[str, str], dict[str, str]]] = {

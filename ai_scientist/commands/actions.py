@@ -93,6 +93,7 @@ def replay(options: argparse.Namespace) -> int:
         options.run_name,
         places=places,
         report=report,
+        variables=os.environ,
         allow_unsandboxed=options.allow_unsandboxed,
     )
     print("\n".join(outcome.lines()))

@@ -111,10 +111,12 @@ def replay_run(
     *,
     places: Places,
     report: Report,
+    variables: Mapping[str, str],
     allow_unsandboxed: bool = False,
 ) -> ReplayOutcome:
     """Make one run again from its record and compare the two.
 
+    `variables` is the environment that names the folders its profile reads.
     Raises InputError when there is no such run or its record is gone, SetupError when environment
     or sandbox cannot be had; both for the person.
     """
@@ -134,6 +136,7 @@ def replay_run(
             ),
             places=places,
             idea=idea,
+            variables=variables,
         )
         with bench.laboratory(report) as laboratory:
             seen = repeat(laboratory, run, report)
@@ -209,6 +212,8 @@ class Replay:
     places: Places
     idea: Idea
     """What its runs were measured for."""
+    variables: Mapping[str, str]
+    """The environment that names the folders its profile reads."""
 
     @contextmanager
     def laboratory(self, report: Report) -> Iterator[Laboratory]:
@@ -227,6 +232,7 @@ class Replay:
             report=report,
             python=Path(python) if python else None,
             idea=self.idea,
+            variables=self.variables,
         )
         with closing(FolderJournal(self.clone.path / "replay.jsonl")) as journal:
             yield Laboratory(

@@ -38,6 +38,8 @@ class Measurement:
     profile: str
     cache: Path
     report: Callable[[str], None]
+    variables: Mapping[str, str]
+    """The environment that names the profile's input folders."""
     python: Path | None = None
     allow_unsandboxed: bool = False
 
@@ -51,6 +53,7 @@ class Measurement:
             self.profile,
             cache=self.cache,
             report=self.report,
+            variables=self.variables,
             python=self.python,
             limits=Limits(max_gpu_hours=None),
             allow_unsandboxed=self.allow_unsandboxed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ai_scientist.errors import InputError, SetupError
@@ -25,6 +25,7 @@ def check_template(
     *,
     cache: Path,
     report: Callable[[str], None],
+    variables: Mapping[str, str],
     python: Path | None = None,
     run: bool = False,
     allow_unsandboxed: bool = False,
@@ -33,7 +34,8 @@ def check_template(
 
     A smoke profile is run three times: twice with one seed, once with another. Without it the
     script is run only when `run` asks for it, since that may take hours; `python` is the
-    interpreter of a template without a lock.
+    interpreter of a template without a lock, `variables` the environment that names its input
+    folders.
     """
     template, found = read_template(folder)
     if template is None:
@@ -48,6 +50,7 @@ def check_template(
             profile,
             cache=cache,
             report=report,
+            variables=variables,
             python=python,
             limits=Limits(max_gpu_hours=None),
             allow_unsandboxed=allow_unsandboxed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -82,6 +83,7 @@ def _check(folder: Path, options: argparse.Namespace, places: Places) -> int:
         folder,
         cache=places.cache,
         report=(lambda line: None) if options.json else print,
+        variables=os.environ,
         python=options.python,
         run=options.run_it,
         allow_unsandboxed=options.allow_unsandboxed,
@@ -134,6 +136,7 @@ def _baseline(folder: Path, options: argparse.Namespace, places: Places) -> int:
         profile=options.profile or next((p for p in ("small", "full") if p in known), "smoke"),
         cache=places.cache,
         report=print,
+        variables=os.environ,
         python=options.python,
         allow_unsandboxed=options.allow_unsandboxed,
     )

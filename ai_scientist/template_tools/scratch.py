@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,18 +42,26 @@ def scratch_laboratory(
     *,
     cache: Path,
     report: Callable[[str], None],
+    variables: Mapping[str, str],
     python: Path | None = None,
     limits: Limits | None = None,
     allow_unsandboxed: bool = False,
 ) -> Iterator[Scratch]:
     """Open a laboratory on the untouched template; its folder is gone afterwards.
 
+    `variables` is the environment that names the profile's input folders.
     Raises SetupError or InputError for the person when environment, data or sandbox are missing.
     """
     sandbox = choose_sandbox(allow_unsandboxed=allow_unsandboxed, probe_folder=cache / "probe")
     executor = LocalExecutor(sandbox, gpus=list_gpus())
     bench = make_bench(
-        template, profile, executor=executor, cache=cache, report=report, python=python
+        template,
+        profile,
+        executor=executor,
+        cache=cache,
+        report=report,
+        python=python,
+        variables=variables,
     )
     (cache / "scratch").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache / "scratch", ignore_cleanup_errors=True) as aside:
