@@ -5,11 +5,12 @@
     FOLDER/activations.json      shape, dtype and all that determines the content
 
 A store is named by its content's causes and lies in a folder that appears whole: see prepare.py and
---cache-gb. Rows are shuffled when they are written, so that a batch is a slice.
+--cache-gb. All rows are shuffled among each other when they are written: a batch is a slice.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,8 +21,37 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PART_BYTES = 2**30
+"""How much of a store is held in memory while it is shuffled."""
 FREE_SHARE = 0.6
 """A store moves to the GPU when it takes at most this share of the free memory there."""
+
+
+class Shuffle:
+    """Where each of N rows goes, when rows come in any order and memory holds few of them.
+
+    Rows first go to the part of the file that they belong to, one after the other, and each part is
+    then ordered by itself. What comes of it is one random order of all rows, which depends on the
+    seed alone and not on the chunks they come in.
+    """
+
+    def __init__(self, tokens: int, part_rows: int, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.places = torch.randperm(tokens, generator=generator).argsort()
+        """(N,): the last place of each row, in the order they come."""
+        by_part = (self.places // part_rows).argsort(stable=True)
+        self.first_places = torch.empty_like(by_part)
+        """(N,): where each row waits until its part is ordered."""
+        self.first_places[by_part] = torch.arange(tokens)
+        self._waiting = self.places[by_part]
+        self._part_rows = part_rows
+
+    def order(self, rows: Tensor) -> None:
+        """Put the waiting rows (N, d) into their last places, one part at a time."""
+        for start in range(0, len(rows), self._part_rows):
+            part = slice(start, start + self._part_rows)
+            waiting = rows[part].clone()
+            rows[part][self._waiting[part] - start] = waiting
 
 
 def write_store(
@@ -32,36 +62,45 @@ def write_store(
     dtype: str,
     seed: int,
     facts: Mapping[str, Any],
+    part_bytes: int = PART_BYTES,
 ) -> None:
-    """Write `tokens` activations from chunks of (activations (n, d), domains (n,)).
+    """Write `tokens` activations from chunks of (activations (n, d), domains (n,)), shuffled.
 
-    Mean and scale are those of the first chunk, which should be large. Chunks should be drawn from
-    all of the text alike: rows are shuffled within a chunk.
+    Mean and scale are those of the first chunk, which should be large and drawn from all of the
+    text. At most `part_bytes` of the file are held at once, beside two chunks and 40 bytes a row.
     """
-    generator = torch.Generator().manual_seed(seed)
-    rows, start, mean, scale = torch.empty(0), 0, torch.empty(0), torch.empty(0)
+    stream = iter(chunks)
+    first = next(stream)
+    width = first[0].shape[1]
+    mean = first[0].float().mean(0)
+    scale = (first[0].float() - mean).square().mean().sqrt()
+    rows = _map_rows(folder / "activations.bin", tokens, width, dtype)
     domains = torch.zeros(tokens, dtype=torch.uint8)
-    for x, domain in chunks:
-        if start == 0:
-            mean = x.float().mean(0)
-            scale = (x.float() - mean).square().mean().sqrt()
-            file, size = folder / "activations.bin", tokens * x.shape[1]
-            rows = torch.from_file(str(file), shared=True, size=size, dtype=DTYPES[dtype])
-            rows = rows.view(tokens, x.shape[1])
-            file.chmod(0o644)  # torch writes for the owner alone, and runs may be someone else
-        count = min(len(x), tokens - start)
-        order = torch.randperm(len(x), generator=generator)[:count]
-        rows[start : start + count] = ((x.float() - mean) / scale)[order.to(x.device)].cpu()
-        domains[start : start + count] = domain[order]
+    shuffle = Shuffle(tokens, max(1, part_bytes // (width * rows.element_size())), seed)
+    start = 0
+    for x, domain in itertools.chain([first], stream):
+        here = slice(start, min(start + len(x), tokens))
+        count = here.stop - start
+        scaled = ((x[:count].float() - mean) / scale).to(rows.dtype)
+        rows[shuffle.first_places[here]] = scaled.cpu()
+        domains[shuffle.places[here]] = domain[:count].to(torch.uint8)
         start += count
         if start == tokens:
             break
     if start < tokens:
         raise ValueError(f"there are {start} activations, and {tokens} were to be stored")
+    shuffle.order(rows)
     tensors = {"domain": domains, "mean": mean.cpu(), "scale": scale.cpu()}
     save_file(tensors, folder / "train.safetensors")
-    content = {"tokens": tokens, "d_model": rows.shape[1], "dtype": dtype, **facts}
+    content = {"tokens": tokens, "d_model": width, "dtype": dtype, **facts}
     (folder / "activations.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _map_rows(file: Path, tokens: int, width: int, dtype: str) -> Tensor:
+    """Return a new file of rows (N, d) as a tensor."""
+    rows = torch.from_file(str(file), shared=True, size=tokens * width, dtype=DTYPES[dtype])
+    file.chmod(0o644)  # torch writes for the owner alone, and runs may be someone else
+    return rows.view(tokens, width)
 
 
 def read_store(folder: Path, device: torch.device) -> dict[str, Tensor]:

@@ -45,8 +45,8 @@ class FullSize:
     """Share of the contexts from each of `forget` and `retain`."""
     held_out_contexts: int = 48
     """Of each split, a third of each domain."""
-    chunk_contexts: int = 8192
-    """Contexts among whose tokens rows are shuffled; contexts are shuffled over the whole text."""
+    chunk_contexts: int = 2048
+    """Contexts whose activations are held at once: 1.2 GB; the first of them give the scale."""
     batch_contexts: int = 64
     seed: int = 0
 
@@ -55,6 +55,7 @@ def build_full(size: FullSize, folder: Path) -> None:
     """Write contexts, held-out documents and the activation store into `folder`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, tokenizer = load_pretrained(size.model, size.dtype, device)
+    tokenizer.save_pretrained(folder / "model")  # the words of latents.json
     contexts, domain = collect_contexts(size, tokenizer)
     third = size.held_out_contexts // len(FOLDERS)
     documents, used = {}, []
