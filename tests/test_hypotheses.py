@@ -15,6 +15,7 @@ from ai_scientist.records import (
     Hypothesis,
     Idea,
     Judgement,
+    MetricSpec,
     Results,
     Run,
     Study,
@@ -34,7 +35,10 @@ def results(**values: float | tuple[float, ...]) -> Results:
 
 
 def verdict(
-    runs: Mapping[str, Run], hypothesis: Hypothesis = UP, **idea: object
+    runs: Mapping[str, Run],
+    hypothesis: Hypothesis = UP,
+    metrics: Mapping[str, MetricSpec] | None = None,
+    **idea: object,
 ) -> tuple[Verdict, str]:
     """Judge one hypothesis and return the verdict with its reason."""
     study = Study(
@@ -42,6 +46,7 @@ def verdict(
         idea=Idea(name="i", title="I", experiment="E", **idea),  # type: ignore[arg-type]
         runs=runs,
         hypotheses=(hypothesis,),
+        metrics=metrics or {},
     )
     judged: Judgement = judge(study)[0]
     return judged.verdict, judged.reason
@@ -168,6 +173,30 @@ def test_confounded_runs_decide_nothing_and_variants_are_counted() -> None:
     runs["run_2"] = Run(name="run_2", title="B", results=results(gain=BETTER))
     runs["run_3"] = Run(name="run_3", title="C", results=results(gain=BASE))
     assert "2 variants tried" in verdict(runs)[1]
+
+
+def test_runs_that_are_not_matched_are_not_compared() -> None:
+    """A gain at another L0 decides nothing, of a run or of its control; L0 itself may be predicted.
+
+    Where another run is matched, that one is judged.
+    """
+    specs = {"l0": MetricSpec(name="l0", matched=0.1)}
+    base, near, far = (results(gain=g, l0=n) for g, n in ((BASE, 2.0), (BETTER, 2.1), (9.0, 3.0)))
+    runs = two(base, far)
+    decided, reason = verdict(runs, metrics=specs)
+    assert decided is Verdict.NOT_TESTABLE
+    assert "beside run_0, l0 is 3 against 2, more than 10% off" in reason
+    runs["run_2"] = Run(name="run_2", title="Matched", results=near)
+    decided, reason = verdict(runs, metrics=specs)
+    assert decided is Verdict.CONFIRMED
+    assert reason.startswith("run_2")
+    control = (Control(name="plain", overrides={"w": 0}),)
+    armed = two(base, near, arms={"plain": results(gain=BASE, l0=1.0)})
+    decided, reason = verdict(armed, metrics=specs, controls=control)
+    assert decided is Verdict.NOT_TESTABLE
+    assert "beside run_1/plain, l0 is 2.100 against 1" in reason
+    sparser = Hypothesis(metric="l0", direction="increase")
+    assert verdict(two(base, far), sparser, metrics=specs)[0] is not Verdict.NOT_TESTABLE
 
 
 def test_proposed_hypotheses_are_read_and_hashed() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ai_scientist.errors import ReplyError
+from ai_scientist.judging.matching import describe_mismatch
 from ai_scientist.judging.statistics import Comparison, compare
 from ai_scientist.records import (
     Control,
@@ -149,14 +150,9 @@ def _judge(
     if needed and not armed:
         names = ", ".join(sorted(needed))
         return _untestable(hypothesis, f"controls not run ({names}).")
-    sign = 1.0 if hypothesis.direction == "increase" else -1.0
-    run = max(armed or tried, key=lambda r: sign * r.results.metrics[path])
-    if _terms_changed(path, against, run):
-        return _untestable(
-            hypothesis, f"{path} is the total loss and {run.name} changed its terms.", run.name
-        )
-    if _at_floor(path, against.results, run.results, hypothesis):
-        return _untestable(hypothesis, f"{against.name} is at the floor of {path} (0).", run.name)
+    run, obstacle = _best(armed or tried, path, hypothesis, against, metrics)
+    if obstacle:
+        return _untestable(hypothesis, obstacle, run.name)
     return _decide(
         hypothesis, path, run, against, n_tried=len(tried), metrics=metrics, guards=guards
     )
@@ -264,6 +260,40 @@ def _evidence(seen: Comparison, run: str, rival: str) -> str:
     else:
         text += f" ({seen.noise})"
     return text + (f"; {seen.multiplicity}" if seen.multiplicity else "")
+
+
+def _best(
+    runs: Sequence[Run],
+    path: str,
+    hypothesis: Hypothesis,
+    against: Run,
+    metrics: Mapping[str, MetricSpec],
+) -> tuple[Run, str]:
+    """Return the best run of those that may be compared, and why it decides nothing, if so."""
+    sign = 1.0 if hypothesis.direction == "increase" else -1.0
+    said = {run.name: _mismatch(path, run, against, metrics) for run in runs}
+    ready = [run for run in runs if not said[run.name]] or runs
+    best = max(ready, key=lambda run: sign * run.results.metrics[path])
+    if said[best.name]:
+        return best, f"{best.name} cannot be compared: {said[best.name]}."
+    if _terms_changed(path, against, best):
+        return best, f"{path} is the total loss and {best.name} changed its terms."
+    if _at_floor(path, against.results, best.results, hypothesis):
+        return best, f"{against.name} is at the floor of {path} (0)."
+    return best, ""
+
+
+def _mismatch(path: str, run: Run, against: Run, metrics: Mapping[str, MetricSpec]) -> str:
+    """Say why a run may not be compared with its rivals, "" where it may; not by what it predicts.
+
+    Its control arms are rivals too.
+    """
+    others = {name: spec for name, spec in metrics.items() if name != path.rsplit("/", 1)[-1]}
+    rivals = {against.name: against.results} | {
+        f"{run.name}/{name}": arm for name, arm in run.arms.items() if path in arm.metrics
+    }
+    said = {name: describe_mismatch(run.results, one, others) for name, one in rivals.items()}
+    return "; ".join(f"beside {name}, {words}" for name, words in said.items() if words)
 
 
 def _untestable(hypothesis: Hypothesis, reason: str, run: str = "") -> Judgement:

@@ -28,6 +28,7 @@ from ai_scientist.judging.gates import (
     check_measuring,
     describe_changed_lines,
 )
+from ai_scientist.judging.matching import check_matched
 from ai_scientist.judging.mechanism import check_mechanisms
 from ai_scientist.machine.hardware import describe_hardware
 from ai_scientist.notes.facts import notes_header, results_table, run_section
@@ -302,7 +303,12 @@ class FolderWorkbench:
             config_diff_baseline=against_baseline,
             config_diff_previous=config_diff(previous, results),
             confounded=confounded,
-            checks=(*checks, comparable, *measuring),
+            checks=(
+                *checks,
+                comparable,
+                *measuring,
+                *check_matched(results, baseline, bench.template.metrics),
+            ),
             measured_with=bench.measuring_key,
             versions=bench.versions,
             hardware=describe_hardware(),
