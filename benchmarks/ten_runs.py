@@ -24,7 +24,12 @@ from benchmarks.form import Row, finish, parser
 
 PROJECT = Path(__file__).resolve().parent.parent
 TEMPLATE = PROJECT / "templates" / "sae"
-ALMOST_NOTHING = {"repeats": 1, "frontier_repeats": 0}
+ALMOST_NOTHING = {
+    "repeats": 1,
+    "frontier_repeats": 0,
+    "resamplings": 0,
+    "auxiliary_coefficient": 0.0,
+}
 STEPS = 20
 
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from data import Batch, Data, Documents
 from dictionary import ortho_pairs
 from experiment import Config, Trainer
-from training import Forward, Session
+from session import Forward, Session
 
 SAMPLED_PAIRS = 4096
 

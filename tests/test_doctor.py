@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.commands.doctor import lines_of_trials
+from ai_scientist.commands.doctor_full import lines_of_machine
+from ai_scientist.inputs.templates import load_template
 from ai_scientist.sandbox.choice import Trial
 from ai_scientist.sandbox.tiers import all_tiers
 from tests.digits_runs import PROJECT
@@ -111,3 +113,23 @@ def test_ubuntu_gets_the_text_of_its_profile() -> None:
     assert "profile bwrap /usr/bin/bwrap flags=(unconfined) {" in lines[-1].text()
     assert "systemctl reload apparmor" in lines[-1].text()
     assert [line.state for line in lines[:-1]] == ["absent"] * (len(tiers) - 1) + ["ok"]
+
+
+def test_what_profile_full_needs_is_looked_at(tmp_path: Path) -> None:
+    """GPU memory, memory and disk are held against what the template asks for; so are the texts."""
+    profile = load_template(PROJECT / "templates" / "sae").profiles["full"]
+    large = {"gpu": "a large one", "gpu_memory_gb": 80.0, "memory_gb": 128.0}
+    small = {"gpu": "a small one", "gpu_memory_gb": 24.0, "memory_gb": 16.0}
+    assert [line.state for line in lines_of_machine(profile, large, 500.0)] == ["ok"] * 3
+    pages = [line.text() for line in lines_of_machine(profile, small, 20.0)]
+    assert [page.split()[0] for page in pages] == ["-"] * 3
+    assert "a small one with 24 GB; 40 GB are needed" in pages[0]
+    assert "16.0 GB; 64 GB are needed" in pages[1]
+    assert "20 GB free in the cache; 47 GB are needed" in pages[2]
+    assert "AI_SCIENTIST_CACHE" in pages[2]
+    (tmp_path / "train").mkdir()
+    done = examine(SAE_TEXTS=str(tmp_path))
+    assert "no forget, no retain" in line_of(done.stdout, "SAE_TEXTS")
+    for name in ("forget", "retain"):
+        (tmp_path / name).mkdir()
+    assert line_of(examine(SAE_TEXTS=str(tmp_path)).stdout, "SAE_TEXTS").startswith("ok")

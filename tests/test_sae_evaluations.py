@@ -26,7 +26,7 @@ TRAINED = """
         from pathlib import Path
         from data import load_data
         from experiment import PROFILES, Config, Trainer
-        from training import Session
+        from session import Session
         torch.set_num_threads(1)
         data = load_data(Path({data!r}))
         config = Config(**PROFILES["smoke"])

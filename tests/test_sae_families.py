@@ -237,3 +237,71 @@ def test_trained_saes_are_measured(
         assert status == 1
         assert words in said
         assert len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_saelens_releases_are_measured(
+    sae_python: Path, finished: Path, smoke_data: Path, tmp_path: Path
+) -> None:
+    """RELEASE:REGEX names SAEs of SAELens's lists; those in the hub folder of HF_HOME are measured.
+
+    What is not there, and what no list has, ends with a sentence: nothing is downloaded.
+    """
+    repository = tmp_path / "hub" / "models--jbloom--GPT2-Small-OAI-v5-32k-resid-post-SAEs"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    there = repository / "snapshots" / ("0" * 40) / "v5_32k_layer_0.pt"
+    there.mkdir(parents=True)
+    for file in ("cfg.json", "sae_weights.safetensors"):
+        shutil.copy(finished / "run_0" / "sae" / "seed_0_k_5" / file, there / file)
+
+    def measure(source: str, number: int) -> tuple[int, str, dict[str, Any]]:
+        out = finished / f"release_{number}"
+        overrides = {"family": "trained", "source": source, "number": number}
+        done = call(
+            sae_python,
+            finished,
+            "references.py",
+            f"--out_dir={out}",
+            PROFILE="smoke",
+            DATA=str(smoke_data),
+            OVERRIDES=json.dumps(overrides),
+            INPUTS=json.dumps({"HF_HOME/hub": str(tmp_path / "hub")}),
+        )
+        final = out / "final_info.json"
+        return done.returncode, done.stderr, json.loads(final.read_text()) if final.exists() else {}
+
+    both = r"gpt2-small-resid-post-v5-.*:blocks\.0\.hook_resid_post"
+    status, said, results = measure(both, 1)
+    assert status == 0, said
+    assert results["reference"]["config"] == {
+        "family": "trained",
+        "name": "gpt2-small-resid-post-v5-32k_blocks.0.hook_resid_post",
+        "of": 2,
+        "architecture": "topk",
+        "sparsity": "matched L0",
+    }
+    own = json.loads((finished / "run_0" / "final_info.json").read_text())
+    fvu = _section(own, "training")["per_seed"]["fvu"][0]
+    assert math.isclose(_section(results, "training")["final_info"]["fvu"], fvu, rel_tol=1e-5)
+    for source, words in (
+        (both, "gpt2-small-resid-post-v5-128k/blocks.0.hook_resid_post is not in HF_HOME"),
+        ("gpt2-small-.*:(blocks", "is no regular expression"),
+    ):
+        status, said, _ = measure(source, 0)
+        assert status == 1
+        assert words in said.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_the_penalty_of_standard_saes_is_tuned(
+    sae_python: Path, template: Path, smoke_data: Path
+) -> None:
+    """Without a penalty of its own, `standard` is trained at the one where L0 comes to k."""
+    done = smoke(sae_python, template, smoke_data, OVERRIDES='{"architecture": "standard"}')
+    assert (done.returncode, done.stderr) == (0, "")
+    results = json.loads((template / "run_0" / "final_info.json").read_text())
+    measured = _section(results, "training")["final_info"]
+    assert abs(measured["l0"] / 5 - 1) <= 0.1
+    assert 1e-4 < measured["tuned_l1_coefficient"] < 0.3
+    assert _section(results, "frontier")["final_info"]["l0_at_double_k"] > 1.5 * measured["l0"]

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from ai_scientist.inputs.templates import load_template
 from tests.sae_runs import inside
 
 
@@ -114,3 +118,159 @@ def test_full_on_a_tiny_gemma(
     assert got["epochs"] == pytest.approx(93 * 64 / 1000)
     assert got["logits"] == [6, 9, 200]
     assert got["dtype"] == "torch.float32"
+
+
+@pytest.mark.slow
+def test_sizes_of_full_are_counted(
+    sae_python: Path, template: Path, smoke_data: Path, project: Path
+) -> None:
+    """What a step of a small SAE holds is what footprint.py counts, and it counts docs/sae.md."""
+    got = inside(
+        sae_python,
+        template,
+        f"""
+        import json, torch
+        from pathlib import Path
+        from torch.multiprocessing.reductions import StorageWeakRef
+        from torch.utils._python_dispatch import TorchDispatchMode
+        from data import load_data
+        from experiment import Config, Trainer
+        from footprint import (ModelShape, full_table, measuring_bytes, preparing_bytes,
+            sae_weights, store_bytes, training_bytes)
+        from prepare_full import FullSize
+        from experiment import PROFILES
+        from session import Session
+
+        class Held(TorchDispatchMode):
+            most, live = 0, {{}}
+
+            def __torch_dispatch__(self, function, types, given=(), named=None):
+                made = function(*given, **(named or {{}}))
+                self.live = {{r: n for r, n in self.live.items() if not r.expired()}}
+                for one in made if isinstance(made, (tuple, list)) else [made]:
+                    if isinstance(one, torch.Tensor):
+                        storage = one.untyped_storage()
+                        self.live[StorageWeakRef(storage)] = storage.nbytes()
+                self.most = max(self.most, sum(self.live.values()))
+                return made
+
+        data = load_data(Path({str(smoke_data)!r}))
+        config = Config(n_latents=2048, k=40, batch_size=512, training_tokens=512 * 200,
+            dead_after_tokens=0, auxiliary_latents=64, repeats=1, frontier_repeats=0,
+            precision="bfloat16", shared_order=True)
+        session = Session(Trainer(config, data.d_model, 0), config, data)
+        batches = data.batches(512, 8, 0)
+        for number in range(7):
+            session.step(number, next(batches))
+        kept = sum(one.numel() for group in (session.optimizer._parameters,
+            session.optimizer._means, session.optimizer._squares) for one in group)
+        batch = next(batches)
+        with Held() as held:
+            session.step(7, batch)
+        full, model = Config(**PROFILES["full"]), ModelShape()
+        print(json.dumps({{
+            "dead": len(session.dead), "state": 4 * kept + held.most,
+            "counted": training_bytes(config, data.d_model),
+            "weights": [3 * sae_weights(config, data.d_model), kept],
+            "gpu_gb": max(training_bytes(full, 2304), measuring_bytes(full, FullSize(), model),
+                preparing_bytes(FullSize(), model)) / 1e9,
+            "store_gb": store_bytes(FullSize(), model) / 1e9, "table": full_table(),
+            "model": model.weights,
+        }}))
+        """,
+    )
+    assert got["dead"] > 500
+    assert got["weights"][0] == got["weights"][1]
+    assert 0.7 * got["counted"] < got["state"] <= got["counted"]
+    assert got["model"] == pytest.approx(2.614e9, rel=1e-3)
+    profile = load_template(template).profiles["full"]
+    assert got["gpu_gb"] < profile.gpu_memory_gb
+    assert got["store_gb"] < profile.data_gb < profile.disk_gb
+    said = (project / "docs" / "sae.md").read_text()
+    for name, value in got["table"]:
+        assert f"| {name} | {value} |" in said
+
+
+@pytest.mark.slow
+def test_full_through_the_front_door(
+    sae_python: Path, template: Path, smoke_data: Path, fresh_cache: Path, tmp_path: Path
+) -> None:
+    """`template baseline --profile full` reads weights and texts from the person's folders.
+
+    The stand-in is a gemma-2-shaped model of 48 dimensions where gemma-2-2b would lie; all sizes
+    are small, and no GPU is asked for. A run without these folders says which it lacks.
+    """
+    for file, old, new in (
+        ("prepare_full.py", "layer: int = 12", "layer: int = 2"),
+        ("prepare_full.py", "context: int = 128", "context: int = 9"),
+        ("prepare_full.py", "tokens: int = 10_000_000", "tokens: int = 2_000"),
+        ("prepare_full.py", "held_out_contexts: int = 48", "held_out_contexts: int = 24"),
+        ("prepare_full.py", "chunk_contexts: int = 2048", "chunk_contexts: int = 32"),
+        ("experiment.py", '"n_latents": 16_384', '"n_latents": 96'),
+        ("experiment.py", '"k": 40', '"k": 4'),
+        ("experiment.py", '"training_tokens": 50_000_000', '"training_tokens": 12_800'),
+        ("experiment.py", '"batch_size": 2048', '"batch_size": 64'),
+        ("experiment.py", '"dead_after_tokens": 5_000_000', '"dead_after_tokens": 1_280'),
+        ("template.toml", "gpus = 1", "gpus = 0"),
+        ("template.toml", "[profiles.smoke]", "[profiles.rehearsal]"),
+    ):
+        text = (template / file).read_text()
+        assert text.count(old) == 1, old
+        (template / file).write_text(text.replace(old, new))
+    _lay_out_inputs(sae_python, template, smoke_data, tmp_path)
+    variables = {**os.environ, "AI_SCIENTIST_CACHE": str(fresh_cache), "OMP_NUM_THREADS": "1"}
+
+    command = ("ai_scientist", "template", "baseline", str(template), "--profile=full")
+
+    def baseline(**named: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=Path(__file__).parent.parent,
+            env=variables | named,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    hub = {"HF_HOME": str(tmp_path / "hf")}
+    without = baseline(**hub)
+    assert without.returncode == 2
+    assert "reads the folder SAE_TEXTS, and SAE_TEXTS is not set" in without.stderr
+    done = baseline(**hub, SAE_TEXTS=str(tmp_path / "texts"))
+    assert done.returncode == 0, done.stderr
+    place = template / "baselines" / "full" / "default"
+    results = json.loads((place / "final_info.json").read_text())
+    training = next(section for name, section in results.items() if "training" in name)
+    assert training["measured"]["d_sae"] == 96
+    assert training["measured"]["hook"] == "blocks.2.hook_resid_post"
+    assert 0 < training["means"]["fvu"] < 1
+    assert 0 < training["means"]["l0"] <= 4
+    (latents,) = place.rglob("latents.json")
+    contexts = json.loads(latents.read_text())["latents"][0]["contexts"]
+    assert not contexts[0]["tokens"][0].isdecimal()  # words of the model's own tokenizer
+
+
+def _lay_out_inputs(python: Path, template: Path, smoke_data: Path, folder: Path) -> None:
+    """Make HF_HOME and SAE_TEXTS below `folder`, with a model of random weights."""
+    for name in ("train", "forget", "retain"):
+        (folder / "texts" / name).mkdir(parents=True)
+        lines = (smoke_data / "text" / "train.jsonl").read_text()
+        (folder / "texts" / name / "part.jsonl").write_text(4 * lines)
+    repository = folder / "hf" / "hub" / "models--google--gemma-2-2b"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    inside(
+        python,
+        template,
+        f"""
+        import torch
+        from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
+        model = {str(repository / "snapshots" / ("0" * 40))!r}
+        AutoTokenizer.from_pretrained({str(smoke_data / "model")!r}).save_pretrained(model)
+        torch.manual_seed(0)
+        shape = dict(hidden_size=48, intermediate_size=80, num_hidden_layers=4, head_dim=12,
+            num_attention_heads=4, num_key_value_heads=2, vocab_size=200, sliding_window=8)
+        Gemma2ForCausalLM(Gemma2Config(**shape)).save_pretrained(model)
+        print("{{}}")
+        """,
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sae_runs import results_of, smoke
+from tests.sae_runs import inside, results_of, smoke
 
 IDEAS = (
     "ratio_ranked_orthogonal_sae",
@@ -86,3 +86,85 @@ def test_frontier_and_counts(sae_python: Path, template: Path, smoke_data: Path)
     assert len(curve) >= 20
     assert curve[-1]["tokens"] == 60 * 192
     assert curve[-1]["fvu"] < curve[0]["fvu"]
+
+
+IDLE: dict[str, tuple[dict[str, float], str]] = {
+    "nothing": ({"training_tokens": 100}, "nothing would be trained"),
+    "auxiliary_too_late": (
+        {"dead_after_tokens": 59 * 192, "resamplings": 0},
+        "the last look for dead latents comes after 11328 tokens",
+    ),
+    "auxiliary_of_none": ({"auxiliary_latents": 0}, "the auxiliary loss could never act"),
+    "resampling_too_early": (
+        {"dead_after_tokens": 21 * 192},
+        "the first of 2 resamplings comes after 4032 tokens",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", IDLE)
+def test_what_could_never_act_is_refused(
+    sae_python: Path, template: Path, smoke_data: Path, case: str
+) -> None:
+    """A schedule that leaves something out without a word ends the run before its first step."""
+    overrides, words = IDLE[case]
+    done = smoke(sae_python, template, smoke_data, OVERRIDES=json.dumps(overrides))
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert (template / "run_0" / "metrics.jsonl").read_text() == ""
+
+
+@pytest.mark.slow
+def test_what_can_act_once_is_trained(sae_python: Path, template: Path, smoke_data: Path) -> None:
+    """One step inside these bounds, and without what is switched off, a run is valid."""
+    last = {"dead_after_tokens": 59 * 192 - 1, "resamplings": 0}
+    off = {"dead_after_tokens": 60 * 192, "resamplings": 0, "auxiliary_coefficient": 0.0}
+    for run, overrides in (("run_0", last), ("run_1", off)):
+        done = smoke(sae_python, template, smoke_data, run, OVERRIDES=json.dumps(overrides))
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_store_is_shuffled_as_a_whole(sae_python: Path, template: Path, tmp_path: Path) -> None:
+    """All rows are mixed, not those of a chunk, and neither chunks nor memory change a bit."""
+    got = inside(
+        sae_python,
+        template,
+        f"""
+        import json, torch
+        from pathlib import Path
+        from activations import read_store, write_store
+        rows = torch.randn(1000, 7, generator=torch.Generator().manual_seed(3))
+        numbers = torch.arange(1000)
+        rows[:, 0], domain = numbers.float(), numbers % 3
+        told = {{}}
+        for name, chunk, part, seed in (
+            ("whole", 1010, 2**30, 0), ("chunks", 130, 28 * 90, 0), ("other", 1010, 2**30, 1)
+        ):
+            folder = Path({str(tmp_path)!r}, name)
+            folder.mkdir()
+            first = (rows[:130], domain[:130])  # of one size, for it gives the scale
+            more = zip(rows[130:].split(chunk), domain[130:].split(chunk))
+            write_store(folder, [first, *more], tokens=960, dtype="float32", seed=seed,
+                facts={{}}, part_bytes=part)
+            read = read_store(folder, torch.device("cpu"))
+            raw = read["x"] * read["scale"] + read["mean"]
+            came = raw[:, 0].round().long()
+            told[name] = {{
+                "bytes": (folder / "activations.bin").read_bytes().hex(),
+                "came": came.tolist(), "batch": came[:96].float().histc(8, 0, 960).tolist(),
+                "with_domain": bool((read["domain"] == came % 3).all()),
+                "whole_rows": float((raw - rows[came]).abs().max()),
+            }}
+        print(json.dumps(told))
+        """,
+    )
+    assert got["whole"]["bytes"] == got["chunks"]["bytes"]
+    assert got["whole"]["came"] != got["other"]["came"]
+    for store in got.values():
+        assert sorted(store["came"]) == list(range(960))
+        assert store["with_domain"]
+        assert store["whole_rows"] < 1e-3
+        assert min(store["batch"]) >= 4  # 12 of each eighth of the text are expected

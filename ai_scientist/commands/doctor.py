@@ -11,15 +11,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ai_scientist.commands.doctor_full import look_at_full
+from ai_scientist.commands.doctor_lines import Line, Patient, first_line
 from ai_scientist.errors import ScientistError
 from ai_scientist.execution.slurm.client import SlurmClient, client_environment
 from ai_scientist.inputs.settings import Keys, Places
@@ -37,42 +37,11 @@ LEAST_FREE_GB, ENOUGH_FREE_GB = 1.0, 20.0
 NEEDED_TEMPLATE = "sae"
 CHEAP_MODELS = {"anthropic": "anthropic/claude-haiku-4-5", "openai": "openai/gpt-5-nano"}
 EXTRA_TEX = ("chktex", "pdftotext", "pdffonts", "pdfinfo")
-GEMMA = "models--google--gemma-2-2b"
-WMDP = ("datasets--cais--wmdp-corpora", "datasets--cais--wmdp-bio-forget-corpus")
 ASK_TORCH = (
     "import json, torch; print(json.dumps([torch.__version__, torch.version.cuda, "
     "torch.cuda.device_count()]))"
 )
 RESTRICTED = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """What one look found."""
-
-    name: str
-    state: Literal["ok", "missing", "absent"]
-    """`missing` keeps the main job from running; `absent` is an extra that is not there."""
-    detail: str
-    remedy: str = ""
-
-    def text(self) -> str:
-        """Return it as it is printed."""
-        mark = {"ok": "ok", "missing": "MISSING", "absent": "-"}[self.state]
-        fix = "".join(f"\n{'':30}{line}" for line in self.remedy.splitlines())
-        return f"{mark:<8}{self.name:<22}{self.detail}{fix}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patient:
-    """What is looked at, and with what."""
-
-    places: Places
-    keys: Keys
-    variables: Mapping[str, str]
-    """The process's environment: where Hugging Face keeps its files, and what Slurm needs."""
-    call: bool
-    base_url: str | None
 
 
 def doctor(
@@ -336,29 +305,6 @@ def look_at_slurm(patient: Patient) -> Iterator[Line]:
         yield Line(name="Slurm", state="absent", detail="does not answer", remedy=fix)
 
 
-def look_at_weights(patient: Patient) -> Iterator[Line]:
-    """What profile full of the sae template needs beside a GPU."""
-    home = patient.variables.get("HF_HOME")
-    hub = (Path(home) if home else Path.home() / ".cache" / "huggingface") / "hub"
-    gemma = any((hub / GEMMA).glob("snapshots/*/*.safetensors"))
-    yield Line(
-        name="gemma-2-2b",
-        state="ok" if gemma else "absent",
-        detail=f"{'in' if gemma else 'not in'} {hub}",
-        remedy=""
-        if gemma
-        else "accept the license at huggingface.co/google/gemma-2-2b, then\n"
-        "hf auth login && hf download google/gemma-2-2b   (profile full alone needs it)",
-    )
-    wmdp = any((hub / name).is_dir() for name in WMDP)
-    yield Line(
-        name="WMDP corpora",
-        state="ok" if wmdp else "absent",
-        detail=f"{'in' if wmdp else 'not in'} {hub}",
-        remedy="" if wmdp else "hf download --repo-type dataset cais/wmdp-corpora   (the same)",
-    )
-
-
 LOOKS: tuple[Callable[[Patient], Iterator[Line]], ...] = (
     look_at_agent,
     look_at_environments,
@@ -368,25 +314,5 @@ LOOKS: tuple[Callable[[Patient], Iterator[Line]], ...] = (
     look_at_gpu,
     look_at_keys,
     look_at_slurm,
-    look_at_weights,
+    look_at_full,
 )
-
-
-def first_line(
-    command: list[str], *, environment: Mapping[str, str] | None = None, timeout_s: float = 20
-) -> str | None:
-    """Return the first line a program prints; None when it is not there or fails."""
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            env=dict(environment) if environment is not None else None,
-            timeout=timeout_s,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    lines = done.stdout.strip().splitlines()
-    return lines[0] if done.returncode == 0 and lines else None

@@ -44,6 +44,8 @@ class _ProfileKeys(BaseModel):
     gpus: int = Field(default=0, ge=0)
     memory_gb: float = Field(default=16.0, gt=0)
     disk_gb: float = Field(default=8.0, gt=0)
+    gpu_memory_gb: float = Field(default=0.0, ge=0)
+    data_gb: float = Field(default=0.0, ge=0)
     description: str = ""
     needs: list[str] = []
     inputs: list[str] = []
@@ -57,6 +59,7 @@ class _MetricKeys(BaseModel):
     description: str = ""
     noise: float | None = Field(default=None, ge=0)
     volatile: bool = False
+    matched: float | None = Field(default=None, ge=0)
     evaluation: str | None = None
 
 

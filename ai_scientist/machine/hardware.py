@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ai_scientist.records import Scalar
 
@@ -52,7 +53,13 @@ def _gpus() -> Mapping[str, Scalar]:
         return {
             "gpus": count,
             "gpu": str(pynvml.nvmlDeviceGetName(handle)) if handle else "",
+            "gpu_memory_gb": _memory_gb(pynvml.nvmlDeviceGetMemoryInfo(handle)) if handle else 0.0,
             "driver": str(pynvml.nvmlSystemGetDriverVersion()),
         }
     except pynvml.NVMLError:
         return {"gpus": 0}
+
+
+def _memory_gb(memory: Any) -> float:
+    """Return a GPU's whole memory, from what NVML says of it."""
+    return round(int(memory.total) / 1e9, 1)

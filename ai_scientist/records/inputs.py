@@ -93,6 +93,10 @@ class Profile:
     """Most that all processes of a run may hold."""
     disk_gb: float = 8.0
     """Most that a run may write."""
+    gpu_memory_gb: float = 0.0
+    """Memory that its GPU must have; `doctor` looks."""
+    data_gb: float = 0.0
+    """What its shared data take in the cache; `doctor` looks."""
     description: str = ""
     """One line, for people."""
     needs: tuple[str, ...] = ()
@@ -118,6 +122,8 @@ class MetricSpec:
     """Run-to-run standard deviation at an equal seed, where one was measured."""
     volatile: bool = False
     """Differs between two runs of the same code, as seconds do: never compared."""
+    matched: float | None = None
+    """Relative difference beyond which two runs are not compared at all, as L0 of autoencoders."""
     evaluation: str | None = None
     """The evaluation that measures it; None for what every run measures."""
 

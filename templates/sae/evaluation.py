@@ -42,6 +42,7 @@ class EvaluationConfig:
 CONFIGS = {
     "smoke": EvaluationConfig(clamping=Clamping(counts=(2, 5)), latent_picture=False),
     "small": EvaluationConfig(),
+    "full": EvaluationConfig(),
 }
 
 
@@ -215,6 +216,6 @@ def _gini(rates: Tensor) -> float:
     """Return the Gini coefficient of the firing rates: 0 all alike, 1 a single latent fires."""
     ordered = rates.sort().values
     count = len(ordered)
-    ranks = torch.arange(1, count + 1)
+    ranks = torch.arange(1, count + 1, device=rates.device)
     area = (ranks * ordered).sum() / (count * ordered.sum().clamp_min(1e-12))
     return float(2 * area - (count + 1) / count)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from contract import read_request, write_results
 from data import Batch, load_data
 from evaluation import evaluate
-from training import Forward, train_all
+from session import Forward
+from training import train_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +30,9 @@ class Config:
     """`topk`, or `standard`: ReLU latents with an L1 penalty."""
     n_latents: int = 160
     k: int = 2
-    """Active latents per token (topk)."""
-    l1_coefficient: float = 0.05
-    """Weight of the mean sum of latents (standard)."""
+    """Active latents per token (topk), or what the penalty is tuned to (standard)."""
+    l1_coefficient: float = 0.0
+    """Weight of the mean sum of latents (standard); at 0 it is tuned until k latents are active."""
     training_tokens: int = 230_400
     """Tokens that each SAE is trained on, in batches; epochs are counted in the results."""
     batch_size: int = 512

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from data import Batch, Data
-from training import Forward
+from session import Forward
 
 BANDWIDTH = 0.5
 """Width of the window around a threshold in which it learns, in units of scaled activations."""

@@ -150,7 +150,7 @@ def _neighbors(sae: Dictionary, index: int) -> list[Record]:
 
 def _histogram(values: Tensor, edges: Sequence[float]) -> Record:
     """Count values by half-open bins; the last one holds its upper edge too."""
-    places = torch.bucketize(values, torch.tensor(edges[1:-1]), right=True)
+    places = torch.bucketize(values.cpu(), torch.tensor(edges[1:-1]), right=True)
     counts = torch.bincount(places, minlength=len(edges) - 1)
     return {"edges": list(edges), "counts": counts.tolist()}
 

@@ -150,15 +150,16 @@ def _load_dictionary_learning(folder: Path) -> Loaded:
 
 
 def _in_release(release: str, pattern: str) -> list[Found]:
+    try:
+        re.compile(pattern), re.compile(release)
+    except re.error as error:
+        stop(f"{release}:{pattern} is no regular expression: {error}")
     folders = json.loads(os.environ.get("AI_SCIENTIST_INPUTS") or "{}")
     if hub := folders.get("HF_HOME/hub"):
         os.environ["HF_HUB_CACHE"] = hub  # read when huggingface_hub is imported
     from sae_bench.sae_bench_utils.sae_selection_utils import get_saes_from_regex
 
-    try:
-        pairs = get_saes_from_regex(release, pattern)
-    except re.error as error:
-        stop(f"{release}:{pattern} is no regular expression: {error}")
+    pairs = get_saes_from_regex(release, pattern)
     if not pairs:
         stop(f"SAELens lists no SAE whose release matches {release} and whose id matches {pattern}")
     return [

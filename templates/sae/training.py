@@ -1,106 +1,52 @@
-"""How SAEs are trained: steps, schedules, dead latents, seeds and values of k. Frozen.
+"""How SAEs are trained: seeds, values of k, penalties that are tuned to k. Frozen.
 
-experiment.py says what an SAE is and what it is trained for; here is the rest. A run trains one SAE
-for each seed at the configuration's k, and for a few seeds at half and at twice that k, because a
-single k is not evidence. SAEs of one seed see the same batches and are trained in one pass.
+experiment.py says what an SAE is and what it is trained for, session.py takes the steps. A run
+trains one SAE for each seed at the configuration's k, and for a few seeds at half and at twice that
+k, because a single k is not evidence. SAEs of one seed see the same batches and are trained in one
+pass.
 
-Shapes: B tokens of a batch, d width of the residual stream, F latents, D of them dead.
+Where L0 follows from a penalty, the penalty is tuned before the training: two SAEs at different L0
+cannot be compared.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim.adam import adam
 
 from contract import Request
-from data import Batch, Data
-from dictionary import Trained, check_axes, fold_scale
-from loss_terms import TermLog
+from data import Data
+from dictionary import Dictionary, Trained, check_axes
+from schedules import check_schedules, count_steps
+from session import Learner, Session
 from training_log import TrainingLog
 from workers import granted_processes, in_processes
 
-NO_RESAMPLING_AFTER = 0.7
-"""Share of the steps after which no latent is drawn anew: what is drawn late stays untrained."""
-REFRESHES = 100
-"""How often in a training the set of dead latents is brought up to date."""
-CURVE_TOKENS = 2000
-"""Held-out tokens that the curve of unexplained variance over training is measured on."""
-
-
-class Settings(Protocol):
-    """What training reads of the configuration."""
-
-    architecture: str
-    n_latents: int
-    k: int
-    l1_coefficient: float
-    training_tokens: int
-    batch_size: int
-    learning_rate: float
-    warmup_share: float
-    decay_share: float
-    dead_after_tokens: int
-    resamplings: int
-    repeats: int
-    frontier_repeats: int
-    precision: str
-    shared_order: bool
-
-
-class Forward(NamedTuple):
-    """What an SAE made of a batch."""
-
-    pre: Tensor
-    """(B, F), before all but the k largest are switched off."""
-    latents: Tensor
-    """(B, F)"""
-    error: Tensor
-    """What the reconstruction misses, (B, d)."""
-    dead: Tensor
-    """Indices (D,) of the latents that have not fired for long."""
-
-
-class Learner(Protocol):
-    """One SAE and what it is trained for: experiment.py's Trainer."""
-
-    sae: Any
-    generator: torch.Generator
-
-    def loss_terms(self, batch: Batch, forward: Forward) -> dict[str, Tensor]:
-        """Return each term of the loss by name; they are summed."""
-        ...
-
-    def latents_to_resample(self, dead: Tensor) -> Tensor:
-        """Return the indices of the latents to be drawn anew, given those of the dead ones."""
-        ...
-
-    def resample_scores(self, batch: Batch, error: Tensor) -> Tensor:
-        """Return how likely each token (B,) is to become the direction of one of them."""
-        ...
-
+PENALTIES = tuple(10 ** (number / 2 - 4) for number in range(8))
+"""Tried in the tuning pass, 1e-4 to 3e-1."""
+TUNING_SHARES = {"smoke": (1.0, 1.0), "small": (0.5, 1.0), "full": (0.1, 0.3)}
+"""How much of the training the coarse and the fine tuning pass take."""
+AROUND = (0.7, 1.0, 1.4)
+"""What the fine pass tries, as multiples of what the coarse one said."""
 
 MakeLearner = Callable[[Any, int, int], Learner]
 """From configuration, width d and seed."""
 
 
 def train_all(
-    request: Request[Any],
-    data: Data,
-    make_learner: MakeLearner,
-    configs: Sequence[Any] | None = None,
+    request: Request[Any], data: Data, make_learner: MakeLearner, *, tuned: bool = False
 ) -> list[Trained]:
     """Train the SAEs of a run; return those at the configuration's k first, in seed order.
 
-    Seeds are spread over the processes that the run was granted. `configs` replace those of the
-    frontier, `points`; the first of them is the one that all seeds are trained at.
+    Seeds are spread over the processes that the run was granted. `tuned` says that L0 follows from
+    the penalty, as it does of architecture `standard`.
     """
-    configs = configs or points(request.config)
+    configs = points(request.config)
     for config in configs:
         check_axes(
             n_latents=config.n_latents,
@@ -108,6 +54,10 @@ def train_all(
             batch_size=config.batch_size,
             k=config.k,
         )
+        check_schedules(config)
+    if tuned or (request.config.architecture == "standard" and not request.config.l1_coefficient):
+        configs = tune(request, data, make_learner, configs)
+        tuned = True
     frontier = min(request.config.frontier_repeats, request.config.repeats)
     plans = [
         (repeat, configs if repeat < frontier else configs[:1])
@@ -115,14 +65,23 @@ def train_all(
     ]
 
     groups = [plans] if request.config.shared_order else [[plan] for plan in plans]
-    processes = granted_processes() if data.device.type == "cpu" else 1
 
     def train_group(group: Sequence[tuple[int, Sequence[Any]]]) -> list[Trained]:
         return train_together(request, data, make_learner, group)
 
-    trained = [one for group in in_processes(train_group, groups, processes) for one in group]
+    trained = [
+        one for group in in_processes(train_group, groups, granted_processes()) for one in group
+    ]
+    if tuned:
+        trained = [_with_penalty(one, configs) for one in trained]
     place = {config.k: number for number, config in enumerate(configs)}
     return sorted(trained, key=lambda one: (place[one.k], one.seed))
+
+
+def _with_penalty(one: Trained, configs: Sequence[Any]) -> Trained:
+    """Report the penalty that an SAE was trained with."""
+    penalty = next(config.l1_coefficient for config in configs if config.k == one.k)
+    return dataclasses.replace(one, report={**one.report, "tuned_l1_coefficient": penalty})
 
 
 def points(config: Any) -> list[Any]:
@@ -152,7 +111,7 @@ def train_together(
     The order of the data is that of the group's first seed.
     """
     first, config = group[0][0], group[0][1][0]
-    steps = config.training_tokens // config.batch_size
+    steps = count_steps(config)
     passes = [
         (
             TrainingLog(request, repeat=repeat, steps=steps, batch_size=config.batch_size),
@@ -171,162 +130,66 @@ def train_together(
     return [session.finish(repeat) for _, repeat, sessions in passes for session in sessions]
 
 
-class Session:
-    """The training of one SAE."""
+def tune(
+    request: Request[Any], data: Data, make_learner: MakeLearner, configs: Sequence[Any]
+) -> list[Any]:
+    """Return the configurations with the penalties at which L0 comes to their k.
 
-    def __init__(self, learner: Learner, config: Settings, data: Data) -> None:
-        self.learner, self.config, self.data = learner, config, data
-        self.steps = config.training_tokens // config.batch_size
-        learner.sae.to(data.device)
-        self.optimizer = Adam(learner.sae.parameters())
-        self.silent = torch.zeros(config.n_latents, device=data.device)
-        self.dead = torch.zeros(0, dtype=torch.long, device=data.device)
-        self.resampled = 0
-        self.term_log = TermLog(self.steps)
-        self.seconds = 0.0
-        held_out = data.documents["validation"].activations()[:CURVE_TOKENS]
-        self._held_out = (held_out - data.mean) / data.scale
-
-    def step(self, number: int, batch: Batch) -> dict[str, float | str]:
-        """Take one optimizer step; return what is to be logged."""
-        started = time.perf_counter()
-        sae, config = self.learner.sae, self.config
-        with self._precision():
-            pre = sae.pre_activations(batch.x)
-            latents = sae.activate(pre)
-            forward = Forward(pre, latents, batch.x - sae.decode(latents), self.dead)
-            terms = self.learner.loss_terms(batch, forward)
-        sae.zero_grad()
-        logged = self.term_log.backward(number, terms, sae.parameters())
-        with torch.no_grad():
-            remove_parallel_gradient(sae.W_dec)
-            self.optimizer.step(config.learning_rate * self.rate(number))
-            sae.W_dec /= sae.W_dec.norm(dim=1, keepdim=True)
-            self._count_silence(number, latents)
-            if number + 1 in self._resampling_steps():
-                self.resample(batch)
-        self.seconds += time.perf_counter() - started
-        if logged:
-            active = (latents.detach() > 0).sum(1).float().mean()
-            dead_share = len(self.dead) / config.n_latents
-            logged |= {"fvu": self.fvu(), "l0": float(active), "dead_share": dead_share}
-        return logged
-
-    def rate(self, number: int) -> float:
-        """Return the factor of the learning rate: linear warm-up, flat, linear decay to 0."""
-        up = (number + 1) / max(1.0, self.steps * self.config.warmup_share)
-        down = (self.steps - number) / max(1.0, self.steps * self.config.decay_share)
-        return min(1.0, up, down)
-
-    def _precision(self) -> torch.autocast:
-        """Return what makes matrix products bfloat16; weights, moments and sums stay float32."""
-        enabled = self.config.precision == "bfloat16"
-        return torch.autocast(self.data.device.type, dtype=torch.bfloat16, enabled=enabled)
-
-    def _count_silence(self, number: int, latents: Tensor) -> None:
-        tokens = len(latents)
-        self.silent = torch.where((latents > 0).any(0), 0.0, self.silent + tokens)
-        if (number + 1) % max(1, self.steps // REFRESHES) == 0:
-            self.dead = (self.silent > self.config.dead_after_tokens).nonzero()[:, 0]
-
-    def _resampling_steps(self) -> list[int]:
-        count, last = self.config.resamplings, int(self.steps * NO_RESAMPLING_AFTER)
-        return [last * (number + 1) // count for number in range(count)]
-
-    def resample(self, batch: Batch) -> None:
-        """Point latents at what the SAE explains worst, and forget their optimizer state."""
-        dead = (self.silent > self.config.dead_after_tokens).nonzero()[:, 0]
-        chosen = self.learner.latents_to_resample(dead)[: self.config.batch_size // 2]
-        if len(chosen) == 0:
-            return
-        sae = self.learner.sae
-        error = batch.x - sae.decode(sae.encode(batch.x))
-        scores = self.learner.resample_scores(batch, error)
-        # On the CPU, where the seed's generator is: the same draws on every device.
-        drawn = torch.multinomial(scores.cpu(), len(chosen), generator=self.learner.generator)
-        tokens = drawn.to(error.device)
-        rows = nn.functional.normalize(error[tokens], dim=1)  # (C, d)
-        size = sae.W_enc.norm(dim=0).mean()
-        sae.W_dec[chosen] = rows
-        sae.W_enc[:, chosen] = rows.T * size
-        sae.b_enc[chosen] = 0.0
-        for parameter, index in (
-            (sae.W_dec, chosen),
-            (sae.W_enc, (slice(None), chosen)),
-            (sae.b_enc, chosen),
-        ):
-            self.optimizer.forget(parameter, index)
-        self.silent[chosen] = 0.0
-        self.dead = self.dead[:0]
-        self.resampled += len(chosen)
-
-    @torch.no_grad()
-    def fvu(self) -> float:
-        """Return the share of the held-out tokens' variance that is not explained so far."""
-        x, sae = self._held_out, self.learner.sae
-        error = (x - sae.decode(sae.encode(x))).square().sum()
-        return float(error / (x - x.mean(0)).square().sum())
-
-    def finish(self, repeat: int) -> Trained:
-        """Return the SAE on the model's scale, and what its training reports."""
-        probe = self.data.documents["validation"].activations()[:CURVE_TOKENS]
-        tokens = self.steps * self.config.batch_size
-        report = self.term_log.results() | {
-            "resampled_latents": float(self.resampled),
-            "dead_share_in_training": float(
-                (self.silent > self.config.dead_after_tokens).float().mean()
-            ),
-            "tokens_seen": float(tokens),
-            "epochs": tokens / len(self.data.train_x),
-            "seconds": self.seconds,
-        }
-        folded = fold_scale(self.learner.sae, self.data.mean, self.data.scale, probe)
-        return Trained(sae=folded, seed=repeat, k=self.config.k, report=report)
-
-
-class Adam:
-    """Fused Adam, with moments that can be forgotten where a latent is drawn anew.
-
-    Calls torch's own function: making a torch.optim.Adam imports torch's compiler, which takes
-    longer than a rehearsal.
+    A coarse pass over all PENALTIES, then one of more tokens over a few around what it says.
     """
-
-    def __init__(self, parameters: Iterable[Tensor]) -> None:
-        self._parameters = list(parameters)
-        self._means = [torch.zeros_like(one) for one in self._parameters]
-        self._squares = [torch.zeros_like(one) for one in self._parameters]
-        self._steps = [torch.zeros((), device=one.device) for one in self._parameters]
-
-    def step(self, learning_rate: float) -> None:
-        """Move the parameters that have a gradient against it."""
-        rows = zip(self._parameters, self._means, self._squares, self._steps, strict=True)
-        moved = [(one, one.grad, *moments) for one, *moments in rows if one.grad is not None]
-        parameters, gradients, means, squares, steps = map(list, zip(*moved, strict=True))
-        adam(
-            parameters,
-            gradients,
-            means,
-            squares,
-            [],
-            steps,
-            fused=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=learning_rate,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
-
-    def forget(self, parameter: Tensor, index: Any) -> None:
-        """Set the moments of parameter[index] to 0."""
-        place = next(i for i, one in enumerate(self._parameters) if one is parameter)
-        self._means[place][index] = 0.0
-        self._squares[place][index] = 0.0
+    coarse, fine = TUNING_SHARES[request.profile]
+    measured = sweep(request, data, make_learner, PENALTIES, coarse)
+    guesses = [penalty_for(config.k, measured) for config in configs]
+    around = {guess * factor for guess in guesses for factor in AROUND}
+    measured = sweep(request, data, make_learner, sorted(around), fine)
+    return [
+        dataclasses.replace(config, l1_coefficient=penalty_for(config.k, measured))
+        for config in configs
+    ]
 
 
-def remove_parallel_gradient(rows: Tensor) -> None:
-    """Take out of the gradient of unit rows what would only change their length."""
-    assert rows.grad is not None
-    rows.grad -= (rows.grad * rows).sum(1, keepdim=True) * rows
+def sweep(
+    request: Request[Any],
+    data: Data,
+    make_learner: MakeLearner,
+    penalties: Sequence[float],
+    share: float,
+) -> list[tuple[float, float]]:
+    """Train with several penalties in one pass, and return each with the L0 that came of it."""
+    tokens = int(request.config.training_tokens * share)
+    tried = [
+        dataclasses.replace(
+            request.config, l1_coefficient=penalty, training_tokens=tokens, k=number + 1
+        )  # k is not used by these architectures; it tells the SAEs of the pass apart
+        for number, penalty in enumerate(penalties)
+    ]
+    print(f"tuning the penalty on {tokens} tokens, {len(tried)} values at once", flush=True)
+    aside = dataclasses.replace(request, out_dir=request.out_dir / "tuning")
+    aside.out_dir.mkdir(exist_ok=True)
+    trained = train_together(aside, data, make_learner, [(0, tried)])
+    measured = [
+        (penalty, mean_l0(one.sae, data)) for penalty, one in zip(penalties, trained, strict=True)
+    ]
+    for penalty, l0 in measured:
+        print(f"penalty {penalty:.3g}: L0 {l0:.2f}", flush=True)
+    return measured
+
+
+def penalty_for(target: float, measured: Sequence[tuple[float, float]]) -> float:
+    """Return the penalty at which L0 is `target`, linear between neighbors on both log scales.
+
+    L0 falls with the penalty; where the target is out of reach, the closest end is returned.
+    """
+    for (low, above), (high, below) in itertools.pairwise(measured):
+        if above >= target >= below > 0 and above > below:
+            share = math.log(above / target) / math.log(above / below)
+            return low * (high / low) ** share
+    return min(measured, key=lambda pair: abs(math.log(max(pair[1], 1e-3) / target)))[0]
+
+
+@torch.no_grad()
+def mean_l0(sae: Dictionary, data: Data, split: str = "validation") -> float:
+    """Return the mean number of active latents per token."""
+    x = data.documents[split].activations()
+    counts = [(sae.encode(rows) != 0).sum(1) for rows in x.split(4096)]
+    return float(torch.cat(counts).float().mean())

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
+import torch
+
 from contract import stop
 
 ItemT = TypeVar("ItemT")
@@ -20,7 +22,12 @@ ResultT = TypeVar("ResultT")
 
 
 def granted_processes() -> int:
-    """Return how many processes this run may compute in: the threads it was granted."""
+    """Return how many processes this run may compute in: the threads it was granted.
+
+    One where a GPU is in use, for it cannot be used in a fork.
+    """
+    if torch.cuda.is_initialized():
+        return 1
     granted = os.environ.get("OMP_NUM_THREADS", "1")
     return max(1, int(granted)) if granted.isdecimal() else 1
 
