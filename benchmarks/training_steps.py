@@ -3,7 +3,7 @@
     usual       encode, topk, scatter, dense decode in float32; unfused Adam, clipping, unit rows,
                 and the loss read at each step, as the common libraries do it
     autocast    the same under bfloat16 autocast
-    ours        the template's own step
+    ours        the template's own step, also with its sparse decode, and with penalties on pairs
     floor       10 B d F operations at the speed of this machine's own matrix products, and Adam's
                 28 bytes for each of 2 d F weights at its copying speed; one after the other
 
@@ -39,6 +39,7 @@ def compare(shape: dict[str, int], steps: int, turns: int) -> dict[str, float]:
         "usual": usual_step(shape, x, autocast=False),
         "autocast": usual_step(shape, x, autocast=True),
         "ours": our_step(Trainer, shape, batch, precision),
+        "ours with sparse decode": our_step(Trainer, shape, batch, precision, sparse=True),
         "ours with ortho_pairs": our_step(Penalized, shape, batch, precision),
         "ours with sampled pairs": our_step(Sampled, shape, batch, precision),
     }
@@ -112,7 +113,12 @@ class Sampled(Penalized):
 
 
 def our_step(
-    trainer: type[Trainer], shape: dict[str, int], batch: Batch, precision: str
+    trainer: type[Trainer],
+    shape: dict[str, int],
+    batch: Batch,
+    precision: str,
+    *,
+    sparse: bool = False,
 ) -> Callable[[], object]:
     """Return the template's step, at a time when nothing is logged or resampled."""
     config = Config(
@@ -122,6 +128,7 @@ def our_step(
         training_tokens=shape["B"] * 1_000_000,
         dead_after_tokens=shape["B"] * 1_000_000,
         precision=precision,
+        sparse_decode=sparse,
     )
     documents = Documents(
         tokens=torch.zeros(2, 9, dtype=torch.long),

@@ -168,3 +168,84 @@ def test_a_store_is_shuffled_as_a_whole(sae_python: Path, template: Path, tmp_pa
         assert store["with_domain"]
         assert store["whole_rows"] < 1e-3
         assert min(store["batch"]) >= 4  # 12 of each eighth of the text are expected
+
+
+@pytest.mark.slow
+def test_sparse_decode_is_the_product(sae_python: Path, template: Path, smoke_data: Path) -> None:
+    """Rebuilding from k rows gives the dense product and its gradients, and trains as well.
+
+    Latents that it would leave out end the run.
+    """
+    got = inside(
+        sae_python,
+        template,
+        """
+        import json, torch
+        from dictionary import decode_sparsely
+        from experiment import keep_largest
+        torch.set_deterministic_debug_mode("error")
+        x, target = torch.randn(50, 160), torch.randn(50, 24)
+        gaps = {}
+        made = {}
+        for name in ("dense", "sparse"):
+            pre, rows = x.clone().requires_grad_(), torch.ones(160, 24).cumsum(0) / 160
+            rows = (rows + target[:1]).requires_grad_()
+            latents = keep_largest(pre.relu(), 5)
+            rebuilt = latents @ rows if name == "dense" else decode_sparsely(latents, rows, 5)
+            (target - rebuilt).square().sum().backward()
+            made[name] = {"rebuilt": rebuilt, "pre": pre.grad, "rows": rows.grad}
+        for part, exact in made["dense"].items():
+            gaps[part] = float((made["sparse"][part] - exact).abs().max() / exact.abs().max())
+        print(json.dumps(gaps))
+        """,
+    )
+    assert max(got.values()) < 1e-5
+    assert set(got) == {"rebuilt", "pre", "rows"}
+    fvu = []
+    for run, sparse in (("run_0", False), ("run_1", True)):
+        overrides = json.dumps({"sparse_decode": sparse})
+        done = smoke(sae_python, template, smoke_data, run, OVERRIDES=overrides)
+        assert (done.returncode, done.stderr) == (0, "")
+        fvu.append(results_of(template, run)["training results for layer 0"]["final_info"]["fvu"])
+    assert fvu[1] == pytest.approx(fvu[0], rel=0.02)
+    too_many = json.dumps({"sparse_decode": True, "architecture": "standard"})
+    done = smoke(sae_python, template, smoke_data, OVERRIDES=too_many)
+    assert done.returncode == 1
+    assert "a token has more" in done.stderr
+
+
+@pytest.mark.slow
+def test_documents_that_clamping_leaves_alone_stay(
+    sae_python: Path, template: Path, smoke_data: Path
+) -> None:
+    """Computing only the documents in which something moves gives what computing all does."""
+    got = inside(
+        sae_python,
+        template,
+        f"""
+        import json, torch
+        from pathlib import Path
+        from data import load_data
+        from language_model import token_losses
+        from unlearning import probe_facts
+        data = load_data(Path({str(smoke_data)!r}))
+        told = {{}}
+        for name, probe in probe_facts(data).items():
+            documents = probe.documents
+            change = torch.zeros_like(documents.residual[:, 1:])
+            change[1:3, 5] = 3.0
+            residual = documents.residual.clone()
+            residual[:, 1:] += change
+            losses, _ = token_losses(data.model.logits_from(residual, data.layer), documents.tokens)
+            moved = probe.moved(change)
+            same = [int(n) for n in moved.document.unique()
+                if bool((moved.loss == probe.own.loss)[moved.document == n].all())]
+            told[name] = [float((moved.loss - losses[documents.is_fact[:, 1:]]).abs().max()),
+                len(documents.tokens), len(same)]
+        print(json.dumps(told))
+        """,
+    )
+    assert set(got) == {"validation_forget", "validation_retain", "test_forget", "test_retain"}
+    for gap, documents, same in got.values():
+        assert gap < 1e-4
+        assert documents - 2 <= same < documents

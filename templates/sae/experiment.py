@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from contract import read_request, write_results
 from data import Batch, load_data
+from dictionary import decode_sparsely
 from evaluation import evaluate
 from session import Forward
 from training import train_all
@@ -54,6 +55,8 @@ class Config:
     """How many of these seeds are also trained at half and at twice the k."""
     precision: str = "float32"
     """Of matrix products while training: `float32` or `bfloat16`."""
+    sparse_decode: bool = False
+    """Whether training rebuilds from k decoder rows a token instead of all of them (topk)."""
     shared_order: bool = False
     """Whether all seeds see the data in one order, in one pass, and differ in weights only."""
 
@@ -120,6 +123,8 @@ class SparseAutoencoder(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return the reconstruction (..., d) of latents (..., F)."""
+        if self.config.sparse_decode and self.training:
+            return decode_sparsely(latents, self.W_dec, self.config.k) + self.b_dec
         return latents @ self.W_dec + self.b_dec
 
 

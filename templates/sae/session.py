@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from contract import stop
 from data import Batch, Data
 from dictionary import Trained, fold_scale
 from loss_terms import TermLog
@@ -38,6 +39,7 @@ class Settings(Timing, Protocol):
     repeats: int
     frontier_repeats: int
     precision: str
+    sparse_decode: bool
     shared_order: bool
 
 
@@ -111,7 +113,10 @@ class Session:
                 self.resample(batch)
         self.seconds += time.perf_counter() - started
         if logged:
-            active = (latents.detach() > 0).sum(1).float().mean()
+            counts = (latents.detach() != 0).sum(1)
+            if config.sparse_decode and int(counts.max()) > config.k:
+                stop(f"sparse_decode rebuilds from k = {config.k} latents, and a token has more")
+            active = counts.float().mean()
             dead_share = len(self.dead) / config.n_latents
             logged |= {"fvu": self.fvu(), "l0": float(active), "dead_share": dead_share}
         return logged
