@@ -73,7 +73,7 @@ def template(options: argparse.Namespace) -> int:
     """Check, start or measure a template."""
     from ai_scientist.template_tools.commands import template_command
 
-    return template_command(options, places_for(options))
+    return template_command(options, places_for(options), os.environ)
 
 
 def replay(options: argparse.Namespace) -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -54,14 +53,19 @@ def add_template_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--allow-unsandboxed", action="store_true")
 
 
-def template_command(options: argparse.Namespace, places: Places) -> int:
-    """Do what was asked for and return the exit code: 1 when there are defects."""
+def template_command(
+    options: argparse.Namespace, places: Places, variables: Mapping[str, str]
+) -> int:
+    """Do what was asked for and return the exit code: 1 when there are defects.
+
+    `variables` is the environment, which names folders that profiles read.
+    """
     if options.action == "new":
         return _new(options, places)
     folder = find_folder(options.folder, places.templates)
     if options.action == "check":
-        return _check(folder, options, places)
-    return _baseline(folder, options, places)
+        return _check(folder, options, places, variables)
+    return _baseline(folder, options, places, variables)
 
 
 def find_folder(name: str, templates: Path) -> Path:
@@ -76,14 +80,16 @@ def find_folder(name: str, templates: Path) -> Path:
     raise InputError(f"there is no template `{name}`", hint=f"known: {', '.join(known)}")
 
 
-def _check(folder: Path, options: argparse.Namespace, places: Places) -> int:
+def _check(
+    folder: Path, options: argparse.Namespace, places: Places, variables: Mapping[str, str]
+) -> int:
     from ai_scientist.template_tools.check import check_template
 
     found = check_template(
         folder,
         cache=places.cache,
         report=(lambda line: None) if options.json else print,
-        variables=os.environ,
+        variables=variables,
         python=options.python,
         run=options.run_it,
         allow_unsandboxed=options.allow_unsandboxed,
@@ -122,7 +128,9 @@ def _new(options: argparse.Namespace, places: Places) -> int:
     return DONE
 
 
-def _baseline(folder: Path, options: argparse.Namespace, places: Places) -> int:
+def _baseline(
+    folder: Path, options: argparse.Namespace, places: Places, variables: Mapping[str, str]
+) -> int:
     from ai_scientist.inputs.templates import load_template
     from ai_scientist.template_tools.baseline import (
         Measurement,
@@ -136,7 +144,7 @@ def _baseline(folder: Path, options: argparse.Namespace, places: Places) -> int:
         profile=options.profile or next((p for p in ("small", "full") if p in known), "smoke"),
         cache=places.cache,
         report=print,
-        variables=os.environ,
+        variables=variables,
         python=options.python,
         allow_unsandboxed=options.allow_unsandboxed,
     )

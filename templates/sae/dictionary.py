@@ -97,17 +97,6 @@ def share_changed(before: Tensor, after: Tensor) -> float:
     return 1.0 - float(same.float().mean())
 
 
-def decode_sparsely(latents: Tensor, rows: Tensor, k: int) -> Tensor:
-    """Return latents (B, F) times decoder rows (F, d), where at most k latents are active.
-
-    The same sum and the same gradients as the product, from k rows a token instead of F; latents
-    beyond the k largest get neither.
-    """
-    top = latents.topk(k, dim=-1)
-    weights = top.values.to(rows.dtype)
-    return nn.functional.embedding_bag(top.indices, rows, per_sample_weights=weights, mode="sum")
-
-
 def check_axes(**sizes: int) -> None:
     """End with a sentence when two axes are equally long: a wrong axis would go unnoticed."""
     for name, size in sizes.items():

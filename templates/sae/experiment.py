@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from contract import read_request, write_results
 from data import Batch, load_data
-from dictionary import decode_sparsely
 from evaluation import evaluate
-from session import Forward
+from session import Forward, decode_sparsely
 from training import train_all
 
 

@@ -225,6 +225,17 @@ class Adam:
         self._squares[place][index] = 0.0
 
 
+def decode_sparsely(latents: Tensor, rows: Tensor, k: int) -> Tensor:
+    """Return latents (B, F) times decoder rows (F, d), where at most k latents are active.
+
+    The same sum and the same gradients as the product, from k rows a token instead of F; latents
+    beyond the k largest get neither.
+    """
+    top = latents.topk(k, dim=-1)
+    weights = top.values.to(rows.dtype)
+    return nn.functional.embedding_bag(top.indices, rows, per_sample_weights=weights, mode="sum")
+
+
 def remove_parallel_gradient(rows: Tensor) -> None:
     """Take out of the gradient of unit rows what would only change their length."""
     assert rows.grad is not None
