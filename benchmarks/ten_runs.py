@@ -35,9 +35,9 @@ STEPS = 20
 SAME_EACH_TIME = """
 import os, pathlib, torch, experiment, latent_picture
 from data import load_data
-from evaluation import measure_untouched
+from evaluation import measure_loss_bounds
 torch.set_num_threads(1)
-measure_untouched(load_data(pathlib.Path(os.environ["AI_SCIENTIST_DATA"])))
+measure_loss_bounds(load_data(pathlib.Path(os.environ["AI_SCIENTIST_DATA"])))
 """
 
 

@@ -142,7 +142,7 @@ def compare_facts(before: Facts, after: Facts) -> dict[str, Any]:
     """
     lost = int((before.right & ~after.right).sum())
     gained = int((~before.right & after.right).sum())
-    low, high = _cluster_interval(after.loss - before.loss, before.document)
+    low, high = _cluster_interval((after.loss - before.loss).cpu(), before.document.cpu())
     return {
         "loss_increase": _mean(after.loss) - _mean(before.loss),
         "loss_increase_interval": [low, high],
