@@ -133,6 +133,18 @@ def test_data_beyond_the_cap_are_refused(bench_of: MakeBench, fresh_cache: Path)
     assert [path for path in (fresh_cache / "data").iterdir() if path.is_dir()] == []
 
 
+def test_preparing_may_take_the_memory_of_its_profile(folder: Path, bench_of: MakeBench) -> None:
+    """What runs of a profile may hold, its prepare script may hold, and no more."""
+    hold = 'held = b"x" * 400_000_000\ntime.sleep(1)'
+    change(folder / "prepare.py", "time.sleep(0.5)", hold)
+    described = folder / "template.toml"
+    change(described, "[profiles.small]", "[profiles.small]\nmemory_gb = 0.2")
+    with pytest.raises(SetupError, match="memory"):
+        bench_of()
+    change(described, "memory_gb = 0.2", "memory_gb = 2.0")
+    assert bench_of().data["small"].is_dir()
+
+
 def test_input_folders(folder: Path, bench_of: MakeBench, tmp_path: Path) -> None:
     """A profile's own folders come from the environment, are told to prepare, and name the data."""
     change(folder / "template.toml", "[profiles.small]", '[profiles.small]\ninputs = ["TEXTS/in"]')

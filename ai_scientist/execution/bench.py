@@ -161,7 +161,11 @@ def _build_data(
         command=(*command, "--out_dir=data"),
         environment=run_environment(profile, 0, None, {}, inputs),
         readable=(*bench.readable, *inputs.values()),
-        limits=RunLimits(timeout_s=PREPARE_TIMEOUT_S, disk_gb=min(cache_gb, PREPARE_DISK_GB)),
+        limits=RunLimits(
+            timeout_s=PREPARE_TIMEOUT_S,
+            memory_gb=profile.memory_gb,
+            disk_gb=min(cache_gb, PREPARE_DISK_GB),
+        ),
         gpus=profile.gpus,
     )
     execution = executor.run(request)
