@@ -21,8 +21,11 @@ PLAN = [
 END = [
     {"purpose": "edit", "step": "run_2/edit_1", "reply": "Measured.\n\nALL_COMPLETED"},
     {"purpose": "plot", "step": "plot/edit_1", "reply": "The plots are good.\n\nALL_COMPLETED"},
-    # Asked again where the template's pictures leave out a run: they stay as they are.
-    {"purpose": "plot", "step": "plot/edit_2", "reply": "They are good.\n\nALL_COMPLETED"},
+    # Asked again where the template's pictures leave out a run, or fail: they stay as they are.
+    *(
+        {"purpose": "plot", "step": f"plot/edit_{number}", "reply": "Good.\n\nALL_COMPLETED"}
+        for number in range(2, 6)
+    ),
     {"purpose": "interpret", "step": "plot/notes", "reply": "The picture shows both runs."},
 ]
 
@@ -155,6 +158,19 @@ def test_odd_shapes_are_read(root: Path, digits_python: Path) -> None:
     notes = (folder / "notes.txt").read_text()
     assert "params" in notes
     assert "not a finite number" in notes
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_no_run_spoils_no_run(root: Path, digits_python: Path) -> None:
+    """A folder `runs/` stops the template's own plot.py: that is told, and the runs stay valid."""
+    script = (root / "templates" / "runs_folder" / "experiment.py").read_text()
+    measured = next(line for line in script.splitlines() if "1.0 / 3" in line)
+    change = edit(measured, measured.replace("1.0 / 3", "1.0 / 4"))
+    done, folder = launch(root, "runs_folder", change, f"--python={digits_python}", "--yes")
+    assert done.returncode == 0, done.stderr + done.stdout
+    report = json.loads((folder / "report.json").read_text())
+    assert report["valid_runs"] == 1
+    assert "runs/final_info.json" in json.dumps(report["plots"])
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 from ai_scientist.writeup.parts import Effort
 from tests.paper_desk import BIB, SECTIONS, Desk, kinds
 
+V1 = Path(__file__).resolve().parent / "fixtures" / "v1" / "templates"
 METHOD = SECTIONS["method"]
 WIDE_FORMULA = "\\[\n  " + " + ".join(f"x_{{{n}}} y_{{{n}}}" for n in range(30)) + "\n\\]\n"
 NARROW = SECTIONS["method"] + "Nothing is wide here.\n"
@@ -146,3 +147,22 @@ def test_a_conference_style_of_two_columns(tmp_path: Path) -> None:
     assert (outcome.compiled, outcome.findings) == (True, ())
     assert (desk.paper.latex / "conference.sty").is_file()
     assert "HERE" not in (desk.paper.latex / "paper.tex").read_text()
+
+
+def test_a_skeleton_as_ai_scientist_has_it(tmp_path: Path) -> None:
+    """Its example figure, which nothing draws, is left out; its own bibliography may be cited."""
+    skeleton = (V1 / "given_baseline" / "latex" / "template.tex").read_text()
+    assert "epidemic_plot_run_0.png" in skeleton
+    cites = METHOD + "\nEpidemics spread \\citep{kermack1927contribution}.\n"
+    desk = Desk(
+        tmp_path,
+        script={("section", "paper/section_method"): [cites]},
+        options={"effort": Effort(drafts=1, repairs=0)},
+        template_files={"template.tex": skeleton, "references.bib": BIB},
+    )
+    outcome = desk.write()
+    assert outcome.compiled
+    assert not kinds(outcome) & {"missing_figure", "unknown_citation"}
+    tex = (desk.paper.latex / "paper.tex").read_text()
+    assert "epidemic_plot_run_0" not in tex
+    assert " HERE" not in tex
