@@ -6,13 +6,14 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
 import pytest
 from filelock import FileLock
 
-from ai_scientist.execution.bench import make_bench
+from ai_scientist.execution.bench import make_bench, prepare_data
 from ai_scientist.execution.local import LocalExecutor
 from ai_scientist.inputs.templates import load_template
 from ai_scientist.machine.environments import default_cache_root, environment_for
@@ -112,13 +113,13 @@ def smoke_data(sae_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def small_data(cache_root: Path) -> Path:
-    """What prepare.py builds for the small profile, once in minutes, and then kept in the cache."""
+    """What prepare.py builds for small and all evaluations, once in minutes, kept in the cache."""
     template = load_template(PROJECT / "templates" / "sae")
     sandbox = choose_sandbox(allow_unsandboxed=True, probe_folder=cache_root / "probe")
-    bench = make_bench(
-        template, "small", executor=LocalExecutor(sandbox), cache=cache_root, report=print
-    )
-    return bench.data["small"]
+    executor = LocalExecutor(sandbox)
+    bench = make_bench(template, "small", executor=executor, cache=cache_root, report=print)
+    bench = replace(bench, evaluations=bench.profile.evaluations)
+    return prepare_data(bench, bench.profile, executor=executor, cache=cache_root, report=print)[0]
 
 
 @pytest.fixture

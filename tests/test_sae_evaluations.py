@@ -259,19 +259,19 @@ def test_set_up_is_named_by_what_determines_it(
         import json
         from dataclasses import replace
         from pathlib import Path
-        from bench import set_up_folder
+        from bench import set_up_name
         from bench_absorption import ABSORPTION, AbsorptionSettings
         from bench_probing import SPARSE_PROBING, ProbingSettings
         from data import load_data
         data, settings = load_data(Path({str(smoke_data)!r})), ProbingSettings()
         def folder(data, **given):
-            return str(set_up_folder(SPARSE_PROBING, data, replace(settings, **given)))
+            return set_up_name(SPARSE_PROBING, data, replace(settings, **given))
         places = [
             folder(data), folder(data, context_length=25), folder(data, probe_train_set_size=404),
             folder(data, probe_test_set_size=164), folder(data, llm_dtype="bfloat16"),
             folder(data, llm_batch_size=32), folder(data, random_seed=1),
             folder(replace(data, content_sha256="other")), folder(replace(data, layer=1)),
-            *(str(set_up_folder(ABSORPTION, data, AbsorptionSettings(seeds=seeds)))
+            *(set_up_name(ABSORPTION, data, AbsorptionSettings(seeds=seeds))
               for seeds in ((0,), (1,))),
         ]
         print(json.dumps({{"places": places, "again": folder(data)}}))

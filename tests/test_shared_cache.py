@@ -6,12 +6,13 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ai_scientist.errors import InputError, SetupError
-from ai_scientist.execution.bench import make_bench
+from ai_scientist.execution.bench import make_bench, prepare_data
 from ai_scientist.execution.laboratory import Bench
 from ai_scientist.execution.local import LocalExecutor
 from ai_scientist.inputs.templates import load_template
@@ -30,6 +31,16 @@ PREPARE = """
     (options.out_dir / "inputs").write_text(os.environ.get("AI_SCIENTIST_INPUTS", "{}"))
     (options.out_dir / "large").write_bytes(os.urandom(SIZE))
     time.sleep(0.5)
+"""
+
+PREPARE_FOR_EVALUATIONS = """
+    import os, pathlib, sys, time
+    out = pathlib.Path(sys.argv[2].partition("=")[2])
+    (out / "evaluations").mkdir(parents=True)
+    (out / "made").write_text(str(time.time_ns()))
+    for name in os.environ.get("AI_SCIENTIST_EVALUATIONS", "").split():
+        data = pathlib.Path(os.environ["AI_SCIENTIST_DATA"])
+        (out / "evaluations" / name).write_text((data / "made").read_text())
 """
 
 MakeBench = Callable[..., Bench]
@@ -81,7 +92,7 @@ def test_two_processes_prepare_once(folder: Path, fresh_cache: Path, digits_pyth
     """Of two workers that need the same data one makes them, and both read the same bytes."""
     code = f"""
         from pathlib import Path
-        from ai_scientist.execution.bench import make_bench
+        from ai_scientist.execution.bench import make_bench, prepare_data
         from ai_scientist.execution.local import LocalExecutor
         from ai_scientist.inputs.templates import load_template
         from ai_scientist.sandbox.tiers import LimitsOnly
@@ -100,6 +111,33 @@ def test_two_processes_prepare_once(folder: Path, fresh_cache: Path, digits_pyth
     assert said[0][-1] == said[1][-1]
     made = [line for lines in said for line in lines if line.startswith("preparing")]
     assert len(made) == 2, "smoke and small, once each"
+
+
+def test_what_evaluations_need_is_added_once(
+    folder: Path, bench_of: MakeBench, fresh_cache: Path
+) -> None:
+    """Data that are there stay as they are; what an evaluation needs comes beside them, once."""
+    (folder / "prepare.py").write_text(textwrap.dedent(PREPARE_FOR_EVALUATIONS))
+    bench = bench_of()
+    said: list[str] = []
+
+    def serve(*evaluations: str) -> Path:
+        return prepare_data(
+            replace(bench, evaluations=evaluations),
+            bench.profile,
+            executor=LocalExecutor(LimitsOnly()),
+            cache=fresh_cache,
+            report=said.append,
+        )[0]
+
+    place = serve()
+    first = (place / "made").read_text()
+    assert (serve("probing"), serve("probing", "scr"), serve("scr")) == (place, place, place)
+    assert (place / "made").read_text() == first
+    added = {path.name: path.read_text() for path in (place / "evaluations").iterdir()}
+    assert added == {"probing": first, "scr": first}
+    about = "adding to the shared data of template/small what {} need, once"
+    assert said == [about.format("probing"), about.format("scr")]
 
 
 def test_least_recently_used_goes_first(bench_of: MakeBench, fresh_cache: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +23,13 @@ from ai_scientist.machine.interpreters import interpreter_for
 from ai_scientist.machine.shared_cache import Use, trim, use
 from ai_scientist.protocols import Executor
 from ai_scientist.records import ExitCause, Idea, Profile, RunLimits, RunRequest, Template
+from ai_scientist.run_folder.journal import write_atomically
 from ai_scientist.run_folder.workspace import LEFT_IN_TEMPLATE
 
 PREPARE_TIMEOUT_S = 4 * 3600.0
 PREPARE_DISK_GB = 1000.0
+PREPARED_FOR = "prepared_for.json"
+"""In a folder of shared data: the evaluations it was prepared for."""
 NAMED_PACKAGES = (
     "numpy",
     "scipy",
@@ -131,25 +136,74 @@ def prepare_data(
     from filelock import FileLock
 
     template = bench.template
+    wanted = bench.evaluations if profile.name == bench.profile.name else ()
     place = cache / "data" / f"{template.name}_{profile.name}_{_data_key(bench, profile)}"
-    if used := use(place):
+    if (used := use(place)) and not _unprepared(place, wanted):
         return place, used
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
-        if used := use(place):
-            return place, used
-        report(f"preparing the shared data of {template.name}/{profile.name}, once: minutes")
-        _build_data(bench, profile, place, executor, cache_gb)
+        about = f"the shared data of {template.name}/{profile.name}"
+        if not place.is_dir():
+            report(f"preparing {about}, once: minutes")
+            with _prepared(bench, profile, place, executor=executor, cache_gb=cache_gb) as made:
+                made.rename(place)
         used = use(place)
+        if missing := _unprepared(place, wanted):
+            report(f"adding to {about} what {', '.join(missing)} need, once")
+            with _prepared(
+                bench, profile, place, executor=executor, cache_gb=cache_gb, evaluations=missing
+            ) as made:
+                _add(made, place)
+            known = sorted({*wanted, *_prepared_for(place)})
+            write_atomically(place / PREPARED_FOR, json.dumps(known))
     assert used is not None
     return place, used
 
 
-def _build_data(
-    bench: Bench, profile: Profile, place: Path, executor: Executor, cache_gb: float
-) -> None:
+def _prepared_for(place: Path) -> list[str]:
+    """Return the evaluations that a folder of shared data was asked to serve before."""
+    try:
+        known: list[str] = json.loads((place / PREPARED_FOR).read_text(encoding="utf-8"))
+    except OSError:
+        return []
+    return known
+
+
+def _unprepared(place: Path, wanted: Sequence[str]) -> list[str]:
+    known = _prepared_for(place)
+    return [name for name in wanted if name not in known]
+
+
+def _add(made: Path, place: Path) -> None:
+    """Move what `place` lacks into it, each file or folder whole; runs may be reading it."""
+    for path in sorted(made.iterdir()):
+        there = place / path.name
+        if not there.exists():
+            path.rename(there)
+        elif path.is_dir() and there.is_dir():
+            _add(path, there)
+
+
+@contextmanager
+def _prepared(
+    bench: Bench,
+    profile: Profile,
+    place: Path,
+    *,
+    executor: Executor,
+    cache_gb: float,
+    evaluations: Sequence[str] = (),
+) -> Iterator[Path]:
+    """Run the prepare script and yield the folder it made; what is left of it goes at the end.
+
+    With `evaluations` it reads the data that lie in `place`, and makes what these need beside them.
+    """
     template = bench.template
     inputs = {name: bench.inputs[name] for name in profile.inputs}
+    data = place if evaluations else None
+    environment = run_environment(profile, 0, data, {}, inputs)
+    if evaluations:
+        environment["AI_SCIENTIST_EVALUATIONS"] = " ".join(evaluations)
     staging = place.with_name(f".{place.name}.building")
     shutil.rmtree(staging, ignore_errors=True)
     _copy_code(template, staging / "source")
@@ -159,8 +213,8 @@ def _build_data(
         staging=staging,
         out_name="data",
         command=(*command, "--out_dir=data"),
-        environment=run_environment(profile, 0, None, {}, inputs),
-        readable=(*bench.readable, *inputs.values()),
+        environment=environment,
+        readable=(*bench.readable, *inputs.values(), *([data] if data else [])),
         limits=RunLimits(
             timeout_s=PREPARE_TIMEOUT_S,
             memory_gb=profile.memory_gb,
@@ -168,19 +222,20 @@ def _build_data(
         ),
         gpus=profile.gpus,
     )
-    execution = executor.run(request)
-    if execution.cause is not ExitCause.EXIT:
-        tail = tail_of_logs(execution)
+    try:
+        execution = executor.run(request)
+        if execution.cause is not ExitCause.EXIT:
+            too_large = execution.cause is ExitCause.DISK
+            raise SetupError(
+                f"{template.name}/{template.prepare} failed ({execution.cause}): "
+                f"{tail_of_logs(execution)[-600:]}",
+                hint="raise --cache-gb: its data are larger"
+                if too_large
+                else "mend what it says and run again; nothing was left behind",
+            )
+        yield staging / "source" / "data"
+    finally:
         shutil.rmtree(staging, ignore_errors=True)
-        too_large = execution.cause is ExitCause.DISK
-        raise SetupError(
-            f"{template.name}/{template.prepare} failed ({execution.cause}): {tail[-600:]}",
-            hint="raise --cache-gb: its data are larger"
-            if too_large
-            else "mend what it says and run again; nothing was left behind",
-        )
-    (staging / "source" / "data").rename(place)
-    shutil.rmtree(staging, ignore_errors=True)
 
 
 def _copy_code(template: Template, destination: Path) -> None:

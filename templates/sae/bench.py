@@ -123,7 +123,7 @@ def measure_all(
     Raises NotRunError.
     """
     measure = evaluation.prepare(data, settings)  # imports before the processes part
-    kept = set_up_folder(evaluation, data, settings)
+    kept = data.folder.absolute() / set_up_name(evaluation, data, settings)
     with tempfile.TemporaryDirectory() as folder:
         shared = Path(folder)
         if kept.is_dir():
@@ -133,16 +133,14 @@ def measure_all(
         return in_processes(functools.partial(measure, shared), saes, granted_processes())
 
 
-def keep_set_up(evaluation: Evaluation, data: Data, settings: Any) -> None:
-    """Make what all SAEs share and keep it beside the data, whole or not at all.
+def keep_set_up(evaluation: Evaluation, data: Data, settings: Any, folder: Path) -> None:
+    """Make what all SAEs share and keep it in `folder`, whole or not at all.
 
     sae_bench finds such things by name alone, whatever they were made with, and draws other random
     numbers after making them than after finding them. So a folder serves one configuration, and is
     filled by a dictionary that nobody measures. Raises NotRunError.
     """
-    kept = set_up_folder(evaluation, data, settings)
-    if kept.is_dir():
-        return
+    kept = folder / set_up_name(evaluation, data, settings)
     making = kept.with_name(f".{kept.name}.making")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
@@ -153,12 +151,12 @@ def keep_set_up(evaluation: Evaluation, data: Data, settings: Any) -> None:
         shutil.rmtree(making, ignore_errors=True)
 
 
-def set_up_folder(evaluation: Evaluation, data: Data, settings: Any) -> Path:
-    """Return where an evaluation's set-up lies: named by all that determines it."""
+def set_up_name(evaluation: Evaluation, data: Data, settings: Any) -> str:
+    """Return where beside the data an evaluation's set-up lies: a name of all that sets it."""
     version = importlib.metadata.version("sae-bench")
     determined_by = [dataclasses.asdict(settings), data.content_sha256, data.hook, version]
     digest = hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()
-    return data.folder.absolute() / "evaluations" / f"{evaluation.name}_{digest[:16]}"
+    return f"evaluations/{evaluation.name}_{digest[:16]}"
 
 
 def _link(source: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bench import NotRunError, Row, keep_set_up, measure_all
@@ -25,6 +26,7 @@ from bench_unlearning import UNLEARNING, UnlearningSettings
 from contract import stop
 from data import Data
 from dictionary import Dictionary
+from workers import granted_processes, in_processes
 
 EVALUATIONS = {
     one.name: one
@@ -75,13 +77,19 @@ def run_benchmarks(
     return sections, not_run
 
 
-def keep_set_ups(data: Data) -> None:
-    """Make what the runs' evaluations share, once; one that cannot be made, no run makes either."""
-    for name, evaluation in EVALUATIONS.items():
-        if evaluation.has_set_up:
-            print(f"set-up of {name}", flush=True)
-            with contextlib.suppress(NotRunError):
-                keep_set_up(evaluation, data, SETTINGS[name])
+def keep_set_ups(data: Data, folder: Path) -> None:
+    """Write into `folder` what the wanted evaluations share, to lie beside the data.
+
+    One that cannot be made, no run makes either.
+    """
+
+    def keep(name: str) -> None:
+        print(f"set-up of {name}", flush=True)
+        with contextlib.suppress(NotRunError):
+            keep_set_up(EVALUATIONS[name], data, SETTINGS[name], folder)
+
+    names = [name for name in wanted_benchmarks() if EVALUATIONS[name].has_set_up]
+    in_processes(keep, names, granted_processes())
 
 
 def describe_settings() -> dict[str, Any]:

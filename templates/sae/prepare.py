@@ -3,9 +3,12 @@
     python prepare.py --profile=small --out_dir=DIR
 
 writes into DIR: the language model, the training activations with their domains, the held-out
-documents, meta.json, and then what evaluations share. The same machine and versions make the same
-bytes. Exits with code 1 and a sentence when the model does not know its facts, for then nothing
-measured on it means anything.
+documents, and meta.json last of all. The same machine and versions make the same bytes. Exits with
+code 1 and a sentence when the model does not know its facts, for then nothing measured on it means
+anything.
+
+Where AI_SCIENTIST_DATA names such a folder already, it writes what the evaluations named by
+AI_SCIENTIST_EVALUATIONS share, to be put beside the data.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -108,6 +112,10 @@ def main() -> None:
             + ", ".join([*SIZES, "full"])
         )
     arguments.out_dir.mkdir(parents=True, exist_ok=True)
+    if made := os.environ.get("AI_SCIENTIST_DATA"):
+        torch.set_num_threads(1)
+        keep_set_ups(load_data(Path(made).absolute()), arguments.out_dir.absolute())
+        return
     if arguments.profile == "full":
         build_full(FullSize(), arguments.out_dir)
         return
@@ -155,8 +163,6 @@ def build(profile: str, size: Size, folder: Path) -> None:
         ),
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
-    if size.corpus.spelling:
-        keep_set_ups(load_data(folder.absolute()))
     say(f"done in {time.monotonic() - started:.0f} s")
 
 
