@@ -61,7 +61,8 @@ RATIO = re.compile(
 )
 SYMBOL = re.compile(
     r"(?:(?<![A-Za-z])(?:[kndFKNTBLHRmw]|[λαβγετμση]\S{0,3}|lambda\S{0,3}|alpha|beta\S?|gamma|"
-    r"eps(?:ilon)?|tau)(?:_\{?\w{1,8}\}?|\d)?)\s*(?:=|≈|:|∈\s*[{\[(]|of|to|from)\s*\Z"
+    r"eps(?:ilon)?|tau)(?:_\{?\w{1,8}\}?|\d)?)\s*(?:=|≈|:|∈\s*[{\[(]|of|to|from)\s*"
+    r"(?:[\d.,]+(?:e-?\d+)?\s*(?:in place of|instead of|rather than|->|→)\s*)?\Z"
 )
 GLUE = re.compile(
     r"\s*(?:\([^()]{0,12}\))?\s*(?:[=:≈~∈]|\b(?:of|to|is|was|at|from|set to|reduced to|"
@@ -173,7 +174,7 @@ def is_symbol(text: str, numeral: Numeral, taken: list[tuple[int, int]]) -> bool
 
     `taken` are the places of names that are no symbols: the metric `L0`.
     """
-    start = max(0, numeral.start - 30)
+    start = max(0, numeral.start - 45)
     match = SYMBOL.search(text[start : numeral.start])
     if match is None:
         return False

@@ -33,6 +33,8 @@ SCALES = {
 DATE = re.compile(
     r"\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2}/\d{1,2}/\d{4}\b|(?<![\w.])v?\d+(?:\.\d+){2,}\b"
     r"|\b\d{1,2}:\d{2}(?::\d{2})?\b"
+    r"|\b(?:mail|letter|note|message|meeting|call|minutes|post|talk|draft)\s+(?:of|from|on|dated)\s+"
+    r"\d{1,2}\.\d{1,2}\b"
 )
 UNITS = frozenset({"x", "X", "s", "ms", "h", "min", "GB", "MB", "nats", "pp"})
 NAME_BEFORE = re.compile(r"(?:[A-Za-z_][\w.]*[-–_/.]|[\w.]|\d[./:-])\Z")

@@ -42,6 +42,7 @@ CUES = {
         r"|\bsigma|σ|\bdetectable|\bt\s*[-=]|\bstandard deviations?\b",
         re.I,
     ),
+    "change": re.compile(r"\bchanges?\b|Δ|\bdelta|\bdiff", re.I),
     "percent": re.compile(r"%|\bper\s?cent|\brelative\b", re.I),
     "complement": re.compile(
         r"\b(?:1|one)\s*(?:[-−–]|minus\b)|\bcomplement|\bremain(?:der|ing)\b"
@@ -149,7 +150,12 @@ class Quantities:
                 if run == "run_0" or base not in self.evidence.runs:
                     continue
                 pair = self._of_pair(
-                    run, base, path, numeral, tested="test" in said, percent="percent" in said
+                    run,
+                    base,
+                    path,
+                    numeral,
+                    tested="test" in said,
+                    percent=bool({"percent", "change"} & said),
                 )
                 named = base in runs or len(runs) == 1
                 yield from (one for one in pair if named or one[0] == "test")

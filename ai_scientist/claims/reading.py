@@ -32,6 +32,8 @@ class Label:
     text: str
     runs: tuple[RunMention, ...] = ()
     metrics: tuple[MetricMention, ...] = ()
+    inherited: bool = False
+    """Its metrics are those of the row above."""
 
 
 LIGHT = """
@@ -93,6 +95,7 @@ AVERAGE_NAMED = re.compile(
 WORD = re.compile(r"[A-Za-z][A-Za-z'’]*")
 OWN_NUMBER = re.compile(r"\s+(?:[a-z]+\s+){0,2}[-−+~≈]?\d+\.\d")
 CONDITION = re.compile(r"\b(?:with|at|for|under|using)\s+[~≈]?\Z", re.I)
+LINK = re.compile(r"\b(?:relative to|compared (?:to|with)|with respect to)\s+", re.I)
 BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 BOUNDARY = re.compile(r"[;:,()\[\]—]|\s[–-]\s|\s--\s")
 
@@ -206,11 +209,14 @@ def label_doubt(column: Label, row: Label, vocabulary: Vocabulary, *, change: bo
     """Return what leaves open which quantity a table's cell shows."""
     unsure = [m.text for m in (*column.runs, *row.runs) if not m.sure]
     header, label = (
-        _understood(one.text, (*one.runs, *one.metrics), vocabulary) for one in (column, row)
+        _understood(one.text, (*one.runs, *(() if one.inherited else one.metrics)), vocabulary)
+        for one in (column, row)
     )
     if len({run for mention in row.runs for run in mention.runs}) > len(row.runs[:1]):
         return "its row names several runs" if not any(m.kind == "method" for m in row.runs) else ""
     word = _strange(header, change=change) or OTHER_QUANTITY.search(label)
+    if row.inherited:
+        word = word or _strange(label, change=change)
     if word is None and unsure:
         return f"its label leaves open which run it is (`{unsure[0].strip()}`)"
     return f"its header leaves open what it is (`{word[0]}`)" if word else ""
@@ -300,6 +306,9 @@ def _is_taken(numeral: Numeral, binding: Binding, scene: Scene) -> bool:
 
 def _compares(scene: Scene) -> bool:
     """Say whether a sentence names two runs and which of them is compared with."""
+    for link in LINK.finditer(scene.text):
+        if not any(0 <= mention.start - link.end() < 25 for mention in scene.runs):
+            return False
     if len({*scene.named_runs, *scene.here}) < 2:
         return False
     return len(scene.named_runs) == 2 or any(

@@ -31,6 +31,7 @@ STATISTIC = re.compile(
 )
 """What a caption says all cells are."""
 RUN_HEADER = re.compile(r"^\W*runs?\W*(?:no\.?|number|id|#)?\W*$", re.I)
+VARIANT_HEADER = re.compile(r"^\W*(?:variants?|experiments?|configurations?|conditions?)\W*$", re.I)
 PERCENT_COLUMN = re.compile(r"\(\s*%\s*\)|^\s*%|%\s*$|\bin %|\bpercent\b", re.I)
 PLAIN_COLUMN = re.compile(r"^\W*(?:runs?|seeds?|n|#|no\.?|steps?|epochs?|id|year|ref\.?)\W*$", re.I)
 
@@ -65,11 +66,25 @@ class TableJudge:
         if any(mention.kind == "baseline" for column in columns for mention in column.runs):
             columns = [self._other(column) for column in columns]
         caption = self._label(table.caption)
+        columns_name = any(column.metrics for column in columns)
+        above: tuple[MetricMention, ...] = ()
         for row in body:
             first = row[0] if row else Cell(text="", start=0)
             label = self._label(first.text)
-            if not label.runs and RUN_HEADER.search(columns[0].text if columns else ""):
-                label = self._label(f"run {first.text.strip()}")
+            if RUN_HEADER.search(first.text) and _numbered(row):
+                columns = [
+                    self._label(f"{column.text} run {cell.text.strip()}")
+                    for column, cell in zip(columns, row, strict=False)
+                ]
+                continue
+            corner = columns[0].text if columns else ""
+            if not label.runs and (RUN_HEADER.search(corner) or VARIANT_HEADER.search(corner)):
+                kind = "run" if RUN_HEADER.search(corner) else "variant"
+                label = self._label(f"{kind} {first.text.strip()}")
+            if label.metrics or label.runs:
+                above = label.metrics
+            elif not columns_name and first.text.strip():
+                label = replace(label, metrics=above, inherited=bool(above))
             rulings = list(self._row(row, label, columns, caption))
             yield from self._one_metric_per_row(rulings)
 
@@ -198,10 +213,7 @@ class TableJudge:
                 and (position > 0 or not re.search(r"[A-Za-z]{2}", c.text))
             ]
             above = " ".join(cell.text for cell in head[-1][1:]) if head else ""
-            numbers_of_runs = RUN_HEADER.match(above) and all(
-                re.fullmatch(r"\s*\d{1,3}\s*", cell.text) for cell in row[1:]
-            )
-            if (bare and not numbers_of_runs) or position >= 3:
+            if (bare and not (RUN_HEADER.match(above) and _numbered(row))) or position >= 3:
                 return head, list(table.rows[position:])
             head.append(row)
             if position == 0 and len(table.rows) > 1 and not any(c.text.strip() for c in row[1:]):
@@ -276,6 +288,11 @@ class _Around:
         """Return the metrics of the nearest column to the left that names one."""
         named = [label.metrics for label in self.left if label.metrics]
         return named[-1] if named else ()
+
+
+def _numbered(row: tuple[Cell, ...]) -> bool:
+    """Say whether a row's cells, its label left out, are the numbers of runs."""
+    return len(row) > 1 and all(re.fullmatch(r"\s*\d{1,3}\s*", cell.text) for cell in row[1:])
 
 
 def _size(mention: MetricMention) -> tuple[bool, int]:

@@ -61,7 +61,8 @@ FINAL = re.compile(
     re.I,
 )
 NICKNAME = re.compile(
-    r"\b(?:(?:the|our|an?)\s+)?(?:(?:control|reference|vanilla|stock|comparator)(?![- ]arm)"
+    r"\b(?:(?:the|our|an?)\s+)?(?:(?:control|reference|vanilla|stock|comparator|starting[- ]point)"
+    r"(?![- ]arm)"
     r"|(?:unmodified|unaltered|untouched|unchanged|original|default|standard|off-the-shelf)(?=\s+"
     r"(?:top-?k\s+)?(?:run|models?|network|saes?|autoencoder|code|implementation|condition|"
     r"configuration|setup|version|system|one)\b))(?:\s+(?:top-?k\s+)?(?:run|model|network|saes?|"
