@@ -263,3 +263,45 @@ def test_a_run_survives_its_capsule(tmp_path: Path) -> None:
     shutil.copy(FOLDERS / "widths" / "run_0" / "final_info.json", place)
     (place / "run.json").write_text('{"name": "run_1", "checks": [{"wrong": 1}]}')
     assert read_study(tmp_path).runs["run_1"].results == results
+
+
+TOLD = """#### For reference, the baseline results are as follows:
+#### {'m': {'final_info': {'final_loss': 200.2254}}}
+####
+
+notes.txt
+<<<<<<< SEARCH
+# Title
+=======
+# Title
+## Run 1: A variant
+The final loss of run_1 is 214.4, higher than in run_0 (201.7).
+>>>>>>> REPLACE
+
+> Tokens: 2k sent, 1k received. Cost: $0.01 message, $0.01 session.
+> Applied edit to notes.txt
+
+#### Run 1 completed. Here are the results:
+#### {'m': {'final_info': {'final_loss': 214.4158}}}
+
+latex/template.tex
+<<<<<<< SEARCH
+Results here.
+=======
+\\section{Results} The final loss of run 1 is 199.9.
+>>>>>>> REPLACE
+
+> Tokens: 2k sent, 1k received. Cost: $0.01 message, $0.02 session.
+> Applied edit to latex/template.tex
+"""
+
+
+def test_notes_and_paper_that_only_a_chat_holds_are_checked(tmp_path: Path) -> None:
+    """What a chat's edits left of notes and paper is checked, and its place is the chat's line."""
+    (tmp_path / "a_aider.txt").write_text(TOLD)
+    wrong = {f.where: f.detail for f in audit(tmp_path) if f.kind == "unsupported_number"}
+    assert list(wrong) == ["a_aider.txt:11 (notes.txt)", "a_aider.txt:24 (latex/template.tex)"]
+    assert "201.7" in wrong["a_aider.txt:11 (notes.txt)"]
+    (tmp_path / "notes.txt").write_text("# Title\n")
+    kept = [f.where for f in audit(tmp_path) if f.kind == "unsupported_number"]
+    assert kept == ["a_aider.txt:24 (latex/template.tex)"]

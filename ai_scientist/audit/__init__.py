@@ -20,6 +20,7 @@ from ai_scientist.audit.paper import (
 )
 from ai_scientist.audit.rebuilt import code_from_chats, with_what_was_told
 from ai_scientist.audit.runs import run_findings
+from ai_scientist.audit.told import check_told_prose
 from ai_scientist.claims import Number, Report
 from ai_scientist.errors import InputError
 from ai_scientist.records import Finding, Json, Study
@@ -55,6 +56,7 @@ def audit_study(study: Study) -> Report:
     notes = check_notes_text(study)
     tex = paper_of(study.folder)
     paper = check_paper_text(tex, study, sources) if tex is not None else Report()
+    told = check_told_prose(study, chats) if chats else Report()
     findings = [
         *study.findings,
         *run_findings(study, sources),
@@ -62,8 +64,10 @@ def audit_study(study: Study) -> Report:
         *notes_and_plots(study),
         *notes.findings,
         *paper.findings,
+        *told.findings,
     ]
-    return Report(numbers=(*notes.numbers, *paper.numbers), findings=tuple(dict.fromkeys(findings)))
+    numbers = (*notes.numbers, *paper.numbers, *told.numbers)
+    return Report(numbers=numbers, findings=tuple(dict.fromkeys(findings)))
 
 
 def check_paper(tex: Path, runs_folder: Path) -> Report:
