@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ai_scientist.audit.paper import open_numbers
 from ai_scientist.audit.runs import run_findings
 from ai_scientist.errors import BudgetSpent, ModelError, ReplyError, ScientistError, Waiting
 from ai_scientist.execution.laboratory import Laboratory
@@ -228,6 +229,7 @@ def conclude(staff: Staff, experiments: Experiments, hypotheses: Sequence[Hypoth
     elif staff.settings.writeup:
         study = replace(study, judgements=judgements, findings=findings)
         outcome["paper"] = staff.author.write(study, outcome["plots"])
+    outcome["open_numbers"] = [asdict(one) for one in open_numbers(study)]
     return outcome
 
 

@@ -29,6 +29,7 @@ from ai_scientist.records import (
     Idea,
     Limits,
     MetricSpec,
+    OpenNumber,
     Profile,
     Run,
     Template,
@@ -62,6 +63,7 @@ SECTIONS: tuple[tuple[str, str, type, type], ...] = (
     ("`run_N/run.json`: `checks`", "What the gates said: a list of these.", Check, Check),
     ("`attempts/STEP.json`", "What led to no valid run.", Attempt, Attempt),
     ("`report.json`: `findings`, and `audit --json`", "A list of these.", Finding, Finding),
+    ("`report.json`: `open_numbers`", "A list of these.", OpenNumber, OpenNumber),
 )
 """Title, introduction, the class whose fields are the keys, the class whose fields explain them."""
 CALLED = {"set": "overrides"}

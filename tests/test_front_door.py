@@ -563,6 +563,39 @@ def test_a_kill_between_two_effects_costs_nothing(launch: Launch, project: Path)
     assert clean.sub("", after.notes) == clean.sub("", outcome.notes)
 
 
+def test_hypotheses_changed_after_they_were_fixed_are_told(launch: Launch, project: Path) -> None:
+    """A resumed idea that states other hypotheses is judged by the fixed ones, and this is said.
+
+    A number whose words leave open what it is stands in report.json as well.
+    """
+    told = "Before the last epoch of run_1 the test_loss was 0.4321.\n\nALL_COMPLETED"
+    outcome = launch([change(RATE, "    learning_rate: float = 0.2"), ("run_2/edit_1", told)])
+    assert outcome.code == 0, outcome.err
+    fixed = [one["hypothesis"] for one in outcome.report["hypotheses"]]
+    assert [(one["text"], one["where"].partition(":")[0]) for one in
+            outcome.report["open_numbers"]] == [("0.4321", "notes.txt")]  # fmt: skip
+    events = (outcome.folder / "events.jsonl").read_text().splitlines(keepends=True)
+    (outcome.folder / "events.jsonl").write_text("".join(events[: len(events) // 2]))
+    idea = json.loads((outcome.folder / "idea.json").read_text())
+    idea["Hypotheses"] = [idea["Hypotheses"][0] | {"direction": "decrease"}]
+    (outcome.folder / "idea.json").write_text(json.dumps(idea))
+    resumed = subprocess.run(
+        [sys.executable, "launch_scientist.py", f"--resume={outcome.folder}"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    after = Outcome(0, "", "", outcome.folder).report
+    assert [one["hypothesis"] for one in after["hypotheses"]] == fixed
+    assert after["deviations"] == [
+        "The idea states other hypotheses now than were fixed before the first edit; the fixed "
+        "ones are judged."
+    ]
+
+
 @pytest.mark.slow
 def test_a_mechanism_that_disappears_is_a_finding(launch: Launch, tmp_path: Path) -> None:
     """The coder must point at the idea's code; what is gone or invented is written down."""

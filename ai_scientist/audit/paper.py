@@ -11,7 +11,7 @@ from ai_scientist.audit.edits import losses_of
 from ai_scientist.claims import Evidence, Report, check_prose
 from ai_scientist.claims.latex import inside
 from ai_scientist.errors import InputError
-from ai_scientist.records import Finding, Study
+from ai_scientist.records import Finding, OpenNumber, Study
 from ai_scientist.run_folder.journal import read_events
 from ai_scientist.run_folder.study import read_text
 
@@ -40,6 +40,19 @@ def check_notes_text(study: Study) -> Report:
     if not study.foreign:
         text = restore_names(text, named_numbers(study.folder))
     return check_prose(text, Evidence.from_study(study), file="notes.txt")
+
+
+def open_numbers(study: Study) -> tuple[OpenNumber, ...]:
+    """Return the numbers of notes and paper that no verdict but `ambiguous` was possible for."""
+    tex = paper_of(study.folder)
+    reports = [check_notes_text(study)]
+    reports += [_numbers(tex, read_text(tex), study)] if tex is not None else []
+    return tuple(
+        OpenNumber(text=one.text, where=f"{one.file}:{one.line}", why=one.evidence)
+        for report in reports
+        for one in report.numbers
+        if one.verdict == "ambiguous"
+    )
 
 
 def named_numbers(folder: Path) -> list[tuple[str, str]]:

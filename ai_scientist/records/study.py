@@ -144,6 +144,17 @@ class Finding:
     where: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenNumber:
+    """A typed number of the notes or the paper whose words leave open what it is."""
+
+    text: str
+    where: str
+    """File and line."""
+    why: str
+    """What leaves it open, and what it could be."""
+
+
 class Verdict(StrEnum):
     """What our code says of a hypothesis."""
 
