@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,15 @@ def test_deviations_from_what_was_fixed_are_listed() -> None:
         "The control arm uniform was declared and has no result.",
         "run_1 has 1 of 3 seeds.",
     )
+
+
+def test_a_reason_prints_the_digits_that_its_error_supports() -> None:
+    """Values, difference and detectable effect have the decimals of the error's two digits."""
+    runs = two(results(gain=(1.0, 1.3, 0.8, 1.1)), results(gain=(1.5, 1.62, 1.4, 1.49)))
+    reason = verdict(runs)[1]
+    numbers = re.findall(r"(?<![\w.])-?\d+\.\d+", reason.partition(", p")[0])
+    assert len(numbers) == 4
+    assert {len(number.partition(".")[2]) for number in numbers} == {len("098")}, reason
 
 
 def test_guards_are_part_of_the_prediction() -> None:

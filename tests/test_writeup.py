@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_scientist.records import Judgement, Study
+from ai_scientist.records import Attempt, AttemptKind, Judgement, Study
 from ai_scientist.testing import make_reply
 from ai_scientist.writeup.figures import ConfinedDraw, default_plots
 from ai_scientist.writeup.parts import Effort, Figure
@@ -558,3 +558,27 @@ def test_settings_that_look_secret_are_left_out(tmp_path: Path) -> None:
     study = desk.study
     desk.write(replace(study, settings={**study.settings, "api_key": "sk-12345"}))
     assert "sk-12345" not in (desk.paper.latex / "appendix.tex").read_text()
+
+
+def test_the_appendix_holds_the_complete_denominator(tmp_path: Path) -> None:
+    """Every failed attempt of every kind is a row with its seconds and cost, and in the sum."""
+    attempts = tuple(
+        Attempt(
+            step=f"run_{number}/edit_1",
+            run=f"run_{number}",
+            kind=kind,
+            reason=f"reason number {number}",
+            seconds=10.0 + number,
+            cost_usd=0.011 * number,
+        )
+        for number, kind in enumerate(AttemptKind, 1)
+    )
+    desk = Desk(tmp_path, options={"compile": None})
+    desk.write(replace(desk.study, attempts=attempts))
+    words = (desk.paper.latex / "appendix.tex").read_text()
+    assert f"{len(AttemptKind)} attempts that led to none" in " ".join(words.split())
+    assert rf"failed attempts: \${sum(0.011 * n for n in range(1, len(attempts) + 1)):.2f}" in words
+    for number, attempt in enumerate(attempts, 1):
+        row = next(line for line in words.splitlines() if f"reason number {number}" in line)
+        kind = attempt.kind.value.replace("_", " ")
+        assert all(part in row for part in (kind, f"{10 + number}.0", f"{0.011 * number:.3f}")), row

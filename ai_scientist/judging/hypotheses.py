@@ -32,7 +32,7 @@ from ai_scientist.records import (
 )
 from ai_scientist.results.naming import resolve, short_name
 from ai_scientist.results.reading import config_diff
-from ai_scientist.results.tables import format_number
+from ai_scientist.results.tables import format_as_measured, format_number
 
 MAX_HYPOTHESES = 8
 TOTALS = frozenset({"final_loss", "total_loss", "loss"})
@@ -220,9 +220,13 @@ def _within_guards(
         limit = guard.limit * (abs(seen.base) if guard.kind == "relative" else 1.0)
         if moved > limit:
             sure = seen.verdict in ("higher", "lower") and seen.noise_known
+            base, value = (
+                format_as_measured(number, seen.standard_error)
+                for number in (seen.base, seen.value)
+            )
             why = (
-                f"It was paid for: {guard.metric} went from {format_number(seen.base)} to "
-                f"{format_number(seen.value)}, more than the guard allows."
+                f"It was paid for: {guard.metric} went from {base} to {value}, more than the "
+                "guard allows."
             )
             result = verdict(Verdict.REFUTED if sure else Verdict.UNDECIDED, why)
             return result
@@ -246,16 +250,16 @@ def spec_of(
 
 def _evidence(seen: Comparison, run: str, rival: str) -> str:
     error = seen.standard_error
-    text = (
-        f"{run} {format_number(seen.value)}, {rival} {format_number(seen.base)}: "
-        f"difference {format_number(seen.delta)}"
+    value, base, delta = (
+        format_as_measured(number, error) for number in (seen.value, seen.base, seen.delta)
     )
+    text = f"{run} {value}, {rival} {base}: difference {delta}"
     if error is not None:
-        text += f" ± {format_number(error)} (n = {seen.n}, {seen.noise}"
+        text += f" ± {format_as_measured(error, error)} (n = {seen.n}, {seen.noise}"
         if seen.p_value is not None:
             text += f", p = {seen.p_value:.2g}"
         if seen.minimum_detectable_effect is not None:
-            text += f", detectable {format_number(seen.minimum_detectable_effect)}"
+            text += f", detectable {format_as_measured(seen.minimum_detectable_effect, error)}"
         text += ")"
     else:
         text += f" ({seen.noise})"

@@ -127,15 +127,6 @@ def compare(
     )
 
 
-def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Return the p-values adjusted for their number (Holm 1979)."""
-    from statsmodels.stats.multitest import multipletests
-
-    if not p_values:
-        return ()
-    return tuple(float(p) for p in multipletests(list(p_values), method="holm")[1])
-
-
 def bootstrap_interval(
     values: Sequence[float],
     groups: Sequence[Hashable] | None = None,

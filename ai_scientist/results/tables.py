@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+MAX_DECIMALS = 8
 Style = Literal["text", "latex"]
 
 
@@ -28,6 +29,19 @@ def format_number(value: float, error: float | None = None, *, style: Style = "t
         return f"{int(value):,}"
     decimals = max(0, digits - 1 - magnitude)
     return f"{value:,.{decimals}f}"
+
+
+def format_as_measured(value: float, error: float | None) -> str:
+    """Write `value` with the decimals of the first two digits of `error`; without one, four digits.
+
+    For values of different sizes that one error stands beside: 0.9124, 0.0031 ± 0.0012.
+    """
+    if error is None or not math.isfinite(error) or not math.isfinite(value) or error <= 0:
+        return format_number(value)
+    decimals = 1 - math.floor(math.log10(error))
+    if decimals > MAX_DECIMALS:
+        return format_number(value, error)
+    return f"{round(value, decimals):,.{max(0, decimals)}f}"
 
 
 def format_with_error(value: float, error: float | None, *, style: Style = "text") -> str:
