@@ -31,6 +31,8 @@ STATISTIC = re.compile(
 )
 """What a caption says all cells are."""
 RUN_HEADER = re.compile(r"^\W*runs?\W*(?:no\.?|number|id|#)?\W*$", re.I)
+SYMBOL = re.compile(r"^\W*[a-oq-zαβγετλμησ](?:_\w+)?\W*$")
+"""A setting's one letter; a p-value is none."""
 VARIANT_HEADER = re.compile(r"^\W*(?:variants?|experiments?|configurations?|conditions?)\W*$", re.I)
 PERCENT_COLUMN = re.compile(r"\(\s*%\s*\)|^\s*%|%\s*$|\bin %|\bpercent\b", re.I)
 PLAIN_COLUMN = re.compile(r"^\W*(?:runs?|seeds?|n|#|no\.?|steps?|epochs?|id|year|ref\.?)\W*$", re.I)
@@ -251,7 +253,8 @@ class TableJudge:
         return Label(text=column.text, runs=(mention,), metrics=column.metrics)
 
     def _is_setting(self, label: Label) -> bool:
-        return bool(self.vocabulary.settings(label.text)) and not (label.metrics or label.runs)
+        named = self.vocabulary.settings(label.text) or SYMBOL.match(label.text)
+        return bool(named) and not (label.metrics or label.runs)
 
 
 @dataclass(frozen=True)

@@ -200,8 +200,7 @@ def _prepared(
     """
     template = bench.template
     inputs = {name: bench.inputs[name] for name in profile.inputs}
-    data = place if evaluations else None
-    environment = run_environment(profile, 0, data, {}, inputs)
+    environment = run_environment(profile, 0, place if evaluations else None, {}, inputs)
     if evaluations:
         environment["AI_SCIENTIST_EVALUATIONS"] = " ".join(evaluations)
     staging = place.with_name(f".{place.name}.building")
@@ -214,7 +213,7 @@ def _prepared(
         out_name="data",
         command=(*command, "--out_dir=data"),
         environment=environment,
-        readable=(*bench.readable, *inputs.values(), *([data] if data else [])),
+        readable=(*bench.readable, *inputs.values(), *([place] if evaluations else [])),
         limits=RunLimits(
             timeout_s=PREPARE_TIMEOUT_S,
             memory_gb=profile.memory_gb,
