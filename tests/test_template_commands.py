@@ -203,6 +203,21 @@ def test_baseline_is_measured_and_stored(digits: Path) -> None:
     assert "ZeroDivisionError" in failed.stderr
 
 
+@pytest.mark.parametrize(("options", "asked"), [((), "None"), (("--complete",), "'probing'")])
+def test_a_baseline_may_be_complete(digits: Path, options: tuple[str, ...], asked: str) -> None:
+    """`--complete` measures all that the profile can; without it, what every run measures."""
+    change("template.toml", "[profiles.small]", '[profiles.small]\nevaluations = ["probing"]')(
+        digits
+    )
+    asking = (
+        "import os\nimport time\n\n"
+        f'assert os.environ.get("AI_SCIENTIST_EVALUATIONS") == {asked.replace(chr(39), chr(34))}\n'
+    )
+    change("experiment.py", "import time\n", asking)(digits)
+    done = command("baseline", digits, "--profile=small", *options)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_profile_reads_its_input_folders(digits: Path, tmp_path: Path) -> None:
     """`check` and `baseline` hand a profile the folders that the environment names, as runs do."""
     inputs = '[profiles.small]\ninputs = ["TEXTS/in"]'

@@ -22,6 +22,7 @@ from ai_scientist.execution.bench import make_bench
 from ai_scientist.execution.laboratory import Laboratory
 from ai_scientist.execution.local import LocalExecutor
 from ai_scientist.execution.observation import Observation
+from ai_scientist.execution.watching import WatchedExecutor
 from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.inputs.settings import Places, Settings, settings_from_json
 from ai_scientist.inputs.templates import find_template, load_template
@@ -222,7 +223,7 @@ class Replay:
             allow_unsandboxed=self.settings.allow_unsandboxed,
             probe_folder=self.places.cache / "probe",
         )
-        executor = LocalExecutor(sandbox, gpus=list_gpus())
+        executor = WatchedExecutor(LocalExecutor(sandbox, gpus=list_gpus()), report)
         python = self.settings.python
         bench = make_bench(
             self.template,

@@ -193,7 +193,13 @@ class Laboratory:
         def perform() -> Json:
             self._stage(key, commit, {})
             request = self._request(
-                key, out_name, self.bench.profile, seed=0, overrides=overrides, script=script
+                key,
+                out_name,
+                self.bench.profile,
+                seed=0,
+                overrides=overrides,
+                evaluations=self.bench.evaluations,
+                script=script,
             )
             limits = replace(request.limits, timeout_s=self._limits.run_timeout_s)
             allowed = (*request.readable, *readable)

@@ -42,6 +42,8 @@ class Measurement:
     """The environment that names the profile's input folders."""
     python: Path | None = None
     allow_unsandboxed: bool = False
+    complete: bool = False
+    """Whether all is measured that the profile can."""
 
     @contextmanager
     def laboratory(self) -> Iterator[Scratch]:
@@ -57,6 +59,7 @@ class Measurement:
             python=self.python,
             limits=Limits(max_gpu_hours=None),
             allow_unsandboxed=self.allow_unsandboxed,
+            complete=self.complete,
         ) as scratch:
             yield scratch
 

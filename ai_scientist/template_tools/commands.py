@@ -35,6 +35,9 @@ def add_template_arguments(parser: argparse.ArgumentParser) -> None:
     baseline.add_argument("--name", default="default", help="names the folder it is stored in")
     baseline.add_argument("--seeds", type=int, default=1, metavar="K", choices=range(1, 101))
     baseline.add_argument(
+        "--complete", action="store_true", help="with all evaluations that the profile has"
+    )
+    baseline.add_argument(
         "--family",
         action="append",
         default=[],
@@ -147,6 +150,7 @@ def _baseline(
         variables=variables,
         python=options.python,
         allow_unsandboxed=options.allow_unsandboxed,
+        complete=options.complete,
     )
     if options.family or options.sae:
         stored = measure_references(what, families=options.family, sources=options.sae)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ai_scientist.execution.bench import make_bench
 from ai_scientist.execution.laboratory import Laboratory
 from ai_scientist.execution.local import LocalExecutor
+from ai_scientist.execution.watching import WatchedExecutor
 from ai_scientist.judging.gates import MAIN_FILE
 from ai_scientist.machine.slots import list_gpus
 from ai_scientist.records import Code, Idea, Limits, Template
@@ -46,14 +47,16 @@ def scratch_laboratory(
     python: Path | None = None,
     limits: Limits | None = None,
     allow_unsandboxed: bool = False,
+    complete: bool = False,
 ) -> Iterator[Scratch]:
     """Open a laboratory on the untouched template; its folder is gone afterwards.
 
-    `variables` is the environment that names the profile's input folders.
+    `variables` is the environment that names the profile's input folders; `complete` measures all
+    that the profile can.
     Raises SetupError or InputError for the person when environment, data or sandbox are missing.
     """
     sandbox = choose_sandbox(allow_unsandboxed=allow_unsandboxed, probe_folder=cache / "probe")
-    executor = LocalExecutor(sandbox, gpus=list_gpus())
+    executor = WatchedExecutor(LocalExecutor(sandbox, gpus=list_gpus()), report)
     bench = make_bench(
         template,
         profile,
@@ -63,6 +66,7 @@ def scratch_laboratory(
         python=python,
         variables=variables,
     )
+    bench = replace(bench, evaluations=bench.evaluations_at(complete=complete))
     (cache / "scratch").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache / "scratch", ignore_cleanup_errors=True) as aside:
         folder = create_run_folder(Path(aside), NO_IDEA, template, {})
