@@ -54,12 +54,13 @@ def make_bench(
     variables: Mapping[str, str] | None = None,
     cache_gb: float = math.inf,
     idea: Idea | None = None,
+    complete: bool = False,
 ) -> Bench:
     """Build what is missing for a template at one profile, and return the bench.
 
     `python` is the interpreter for a template without a lock, `variables` the environment that
     names the profile's input folders, `cache_gb` the cap of the shared caches; `idea` chooses what
-    runs measure. Raises SetupError or InputError for the person.
+    runs measure, `complete` is all that the profile can. Raises SetupError or InputError for the person.
     """
     profile = profile_of(template, profile_name)
     if template.lock is None:
@@ -75,7 +76,7 @@ def make_bench(
         lock_sha256=environment.lock_sha256,
         beside=data_beside(template),
         inputs=find_inputs(profile, variables or {}),
-        evaluations=evaluations_named(template, profile, idea) if idea else (),
+        evaluations=profile.evaluations if complete else evaluations_named(template, profile, idea),
     )
     if template.prepare is None:
         return bench

@@ -207,8 +207,10 @@ def _check_files(folder: Path, names: Iterable[str]) -> None:
             )
 
 
-def evaluations_named(template: Template, profile: Profile, idea: Idea) -> tuple[str, ...]:
+def evaluations_named(template: Template, profile: Profile, idea: Idea | None) -> tuple[str, ...]:
     """Return the profile's evaluations that measure what the idea's hypotheses and guards name."""
+    if idea is None:
+        return ()
     metrics = [one.metric for one in idea.hypotheses] + [one.metric for one in idea.guards]
     specs = [template.metrics.get(metric.rsplit("/", 1)[-1]) for metric in metrics]
     wanted = {spec.evaluation for spec in specs if spec is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ai_scientist.execution.bench import make_bench
@@ -51,8 +51,7 @@ def scratch_laboratory(
 ) -> Iterator[Scratch]:
     """Open a laboratory on the untouched template; its folder is gone afterwards.
 
-    `variables` is the environment that names the profile's input folders; `complete` measures all
-    that the profile can.
+    `variables` names the profile's input folders; `complete` measures all that the profile can.
     Raises SetupError or InputError for the person when environment, data or sandbox are missing.
     """
     sandbox = choose_sandbox(allow_unsandboxed=allow_unsandboxed, probe_folder=cache / "probe")
@@ -65,8 +64,8 @@ def scratch_laboratory(
         report=report,
         python=python,
         variables=variables,
+        complete=complete,
     )
-    bench = replace(bench, evaluations=bench.evaluations_at(complete=complete))
     (cache / "scratch").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache / "scratch", ignore_cleanup_errors=True) as aside:
         folder = create_run_folder(Path(aside), NO_IDEA, template, {})
