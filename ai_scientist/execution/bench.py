@@ -60,7 +60,7 @@ def make_bench(
 
     `python` is the interpreter for a template without a lock, `variables` the environment that
     names the profile's input folders, `cache_gb` the cap of the shared caches; `idea` chooses what
-    runs measure, `complete` is all that the profile can. Raises SetupError or InputError for the person.
+    runs measure, `complete` chooses all. Raises SetupError or InputError for the person.
     """
     profile = profile_of(template, profile_name)
     if template.lock is None:

@@ -79,13 +79,16 @@ def scratch_laboratory(
                 cache=folder.path.parent,  # nothing measured before is taken
                 report=report,
             )
-            draughtsman = Draughtsman(folder, executor=executor, journal=journal, bench=bench)
-            commit = folder.git("rev-parse", "HEAD").strip()
             yield Scratch(
                 folder=folder,
                 journal=journal,
                 laboratory=laboratory,
-                draughtsman=draughtsman,
-                code=Code(commit=commit, files={MAIN_FILE: folder.read(commit, MAIN_FILE)}),
+                draughtsman=Draughtsman(folder, executor=executor, journal=journal, bench=bench),
+                code=_untouched_code(folder),
                 measured=folder.path.parent / "baselines",
             )
+
+
+def _untouched_code(folder: RunFolder) -> Code:
+    commit = folder.git("rev-parse", "HEAD").strip()
+    return Code(commit=commit, files={MAIN_FILE: folder.read(commit, MAIN_FILE)})
