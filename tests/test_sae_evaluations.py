@@ -140,6 +140,8 @@ def _check_plausible(template: Path) -> None:
     assert {name for name, spec in specs.items() if spec.evaluation} <= set(metrics)
     assert 0.0 <= metrics["mean_absorption_score"] <= 1.0
     assert metrics["absorption_letters"] >= 10
+    assert 0.0 <= metrics["hierarchy_absorption_score"] <= 1 - metrics["hierarchy_parent_recall"]
+    assert metrics["hierarchy_parents"] >= 6
     assert 0.5 < metrics["sae_top_1_test_accuracy"] < metrics["sae_test_accuracy"] <= 1.0
     assert 0.0 <= metrics["unlearning_score"] <= 1.0
     assert 0.4 < metrics["autointerp_score"] <= 1.0
@@ -184,7 +186,8 @@ def traps(
     code = (
         TRAINED.format(data=str(smoke_data))
         + """
-        from bench import hooked_model, measure_all
+        from bench import measure_all
+        from bench_inputs import hooked_model
         from bench_autointerp import AUTOINTERP, AutointerpSettings
         from bench_core import CORE, CoreSettings
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -193,7 +196,7 @@ def traps(
             return [torch.get_rng_state().tolist()[:99], random.getstate()[1][:99],
                     np.random.get_state()[1].tolist()[:99], torch.is_grad_enabled(), os.getcwd()]
         got, before = {}, state()
-        names = hooked_model(data.folder).to_str_tokens
+        names = hooked_model(data).to_str_tokens
         settings = AutointerpSettings(n_latents=8)
         got["scores"] = [measure_all(AUTOINTERP, [sae], data, settings)[0] for _ in range(2)]
         (got["core"],) = measure_all(CORE, [sae], data, CoreSettings(batches=1))
@@ -205,7 +208,7 @@ def traps(
             except RuntimeError as error:
                 got[f"{evaluation.name} fails"] = str(error)
         got["restored"] = state() == before
-        got["names"] = hooked_model(data.folder).to_str_tokens == names
+        got["names"] = hooked_model(data).to_str_tokens == names
         test = data.documents["test"]
         hf = AutoModelForCausalLM.from_pretrained(data.folder / "model")
         tokenizer = AutoTokenizer.from_pretrained(data.folder / "model")
@@ -214,7 +217,7 @@ def traps(
         got["layer"] = data.layer
         word = tokenizer.convert_ids_to_tokens(7)
         got["bos"] = [tokenizer(word)["input_ids"], tokenizer.bos_token_id,
-                      hooked_model(data.folder).to_tokens(word).tolist()]
+                      hooked_model(data).to_tokens(word).tolist()]
         print(json.dumps(got))
     """
     )

@@ -1,8 +1,8 @@
 """What all of sae_bench's evaluations need here, and what must be kept from them. Frozen.
 
-sae_bench is written for models, data sets and judges on the network, for a folder of its own below
-the current one, and for one evaluation per process. `staged` gives it a private folder and our
-model, texts and seed, and afterwards puts back every generator, name and mode it has touched.
+sae_bench is written for models, data sets and judges on the network (see bench_inputs.py), for a
+folder of its own below the current one, and for one evaluation per process. `staged` gives it a
+private folder and a seed, and afterwards puts back every generator, name and mode it has touched.
 Its own code runs as it is.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import gc
 import hashlib
 import importlib.metadata
 import io
@@ -21,15 +22,15 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bench_inputs import NotRunError, Replacement, is_generated
 from data import Data
 from dictionary import Dictionary, hash_weights
-from offline_data import read_dataset
 from workers import granted_processes, in_processes
 
 Row = dict[str, float]
@@ -50,22 +51,6 @@ class Evaluation:
     prepare: Prepare
     has_set_up: bool = True
     """Whether there is something that all SAEs share: activations, probes, questions."""
-
-
-MODEL_NAME = "generated"
-"""What sae_bench is told: it makes paths of it, and a path in its place would leave the folder."""
-
-
-class NotRunError(Exception):
-    """An evaluation that cannot be made here, and why; never a 0."""
-
-
-class Replacement(NamedTuple):
-    """A name in one of sae_bench's modules that means something else while it runs."""
-
-    owner: Any
-    name: str
-    value: Any
 
 
 @contextlib.contextmanager
@@ -119,16 +104,18 @@ def measure_all(
 ) -> list[Row]:
     """Return each SAE's metrics, measured in as many processes as the run was granted.
 
-    The set-up that prepare.py has kept is used; where there is none it is made for this call.
+    The set-up that prepare.py has kept is used; where there is none it is made for this call. At
+    the size of a pretrained model it is a hundred gigabytes: there each SAE makes it for itself.
     Raises NotRunError.
     """
     measure = evaluation.prepare(data, settings)  # imports before the processes part
     kept = data.folder.absolute() / set_up_name(evaluation, data, settings)
+    gc.freeze()  # sae_bench collects garbage dozens of times, and what imports made is most of it
     with tempfile.TemporaryDirectory() as folder:
         shared = Path(folder)
         if kept.is_dir():
             _link(kept, shared)
-        elif evaluation.has_set_up:
+        elif evaluation.has_set_up and is_generated(data):
             measure(shared, Blank(data.d_model))
         return in_processes(functools.partial(measure, shared), saes, granted_processes())
 
@@ -162,72 +149,6 @@ def set_up_name(evaluation: Evaluation, data: Data, settings: Any) -> str:
 def _link(source: Path, target: Path) -> None:
     """Make a folder of links to all files below `source`, which may be read only."""
     shutil.copytree(source, target, copy_function=os.symlink, dirs_exist_ok=True)
-
-
-class OneModel:
-    """Stands for a class with `from_pretrained…`: whatever is asked for, gives what is loaded."""
-
-    def __init__(self, loaded: Any) -> None:
-        self._loaded = loaded
-
-    def from_pretrained(self, *_: object, **__: object) -> Any:
-        """Return it."""
-        return self._loaded
-
-    from_pretrained_no_processing = from_pretrained
-
-
-@functools.cache
-def hooked_model(folder: Path) -> Any:
-    """Return the language model in transformer_lens."""
-    from hooked_model import load_hooked_model
-
-    return load_hooked_model(folder / "model")
-
-
-def our_model(*modules: Any, data: Data) -> list[Replacement]:
-    """Return what makes the modules load our language model."""
-    loaded = OneModel(hooked_model(data.folder))
-    return [Replacement(module, "HookedTransformer", loaded) for module in modules]
-
-
-def our_texts(*modules: Any, data: Data) -> list[Replacement]:
-    """Return what makes the modules' load_dataset read our data sets."""
-
-    def load(name: str, part: str | None = None, split: str | None = None, **_: object) -> Any:
-        where = data.folder / "datasets"
-        if split is not None:
-            return read_dataset(where, part or name, split)
-        return {split: read_dataset(where, name, split) for split in ("train", "test")}
-
-    return [Replacement(module, "load_dataset", load) for module in modules]
-
-
-def wrap(sae: Dictionary, data: Data) -> Any:
-    """Return the SAE as sae_bench wants it: weights by name, its own encode and decode."""
-    from sae_bench.custom_saes.base_sae import BaseSAE
-
-    class Wrapped(BaseSAE):  # type: ignore[misc]
-        def encode(self, x: Tensor) -> Tensor:
-            return sae.encode(x)
-
-        def decode(self, feature_acts: Tensor) -> Tensor:
-            return sae.decode(feature_acts)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.decode(self.encode(x))
-
-    d_sae, d_in = sae.W_dec.shape
-    folder = str(data.folder / "model")
-    wrapped = Wrapped(
-        d_in, d_sae, folder, data.layer, torch.device("cpu"), torch.float32, data.hook
-    )
-    for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
-        getattr(wrapped, name).data = getattr(sae, name).detach().clone()
-    wrapped.requires_grad_(False)
-    wrapped.cfg.architecture = "custom"
-    wrapped.cfg.context_size = data.documents["test"].tokens.shape[1]
-    return wrapped
 
 
 def unique_name(sae: Dictionary) -> str:

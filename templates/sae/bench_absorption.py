@@ -16,19 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from bench import (
-    MODEL_NAME,
     Evaluation,
     Measure,
-    NotRunError,
-    Replacement,
     Row,
-    hooked_model,
     only_result,
-    our_model,
     staged,
     unique_name,
-    wrap,
 )
+from bench_inputs import NotRunError, Replacement, hooked_model, model_name, our_model, wrap
 from data import Data
 from dictionary import Dictionary
 
@@ -59,7 +54,7 @@ def prepare_absorption(data: Data, settings: AbsorptionSettings) -> Measure:
     """
     import sae_bench.evals.absorption.main  # noqa: F401
 
-    hooked_model(data.folder)
+    hooked_model(data)
 
     def measure(shared: Path, sae: Dictionary) -> Row:
         repeats = []
@@ -77,12 +72,12 @@ def _train_probe(probes: Path, data: Data, settings: AbsorptionSettings, seed: i
 
     with staged(seed, *_ordered_words()):
         load_or_train_probe(
-            hooked_model(data.folder),
+            hooked_model(data),
             base_template=settings.prompt_template,
             pos_idx=settings.prompt_token_pos,
             layer=data.layer,
             probes_dir=probes,
-            device="cpu",
+            device=str(data.device),
         )
 
 
@@ -133,7 +128,7 @@ def _measure_letters(
     del given["seeds"]
     config = bench.AbsorptionEvalConfig(
         **given,
-        model_name=MODEL_NAME,
+        model_name=model_name(data),
         random_seed=seed,
         precalc_k_sparse_probe_sae_acts=True,
     )
@@ -157,7 +152,9 @@ def _measure_letters(
         Replacement(k_sparse_probing, "metrics", _Scores),
     ]
     with staged(seed, *replacements):
-        results = bench.run_eval(config, [(unique_name(sae), wrap(sae, data))], "cpu", ".")
+        results = bench.run_eval(
+            config, [(unique_name(sae), wrap(sae, data))], str(data.device), "."
+        )
     if not results:  # sae_bench says it, and raises nothing
         raise NotRunError(
             f"a linear probe of the language model finds fewer than {settings.min_feats_for_eval} "

@@ -16,16 +16,20 @@ from types import SimpleNamespace
 from typing import Any
 
 from bench import (
-    MODEL_NAME,
     Evaluation,
     Measure,
-    Replacement,
     Row,
-    hooked_model,
     only_result,
-    our_model,
     staged,
     unique_name,
+)
+from bench_inputs import (
+    NotRunError,
+    Replacement,
+    hooked_model,
+    is_generated,
+    model_name,
+    our_model,
     wrap,
 )
 from data import Data
@@ -50,13 +54,18 @@ class AutointerpSettings:
 
 def prepare_autointerp(data: Data, settings: AutointerpSettings) -> Measure:
     """Measure the mean over latents of the share of examples that the judge gets right."""
+    if not is_generated(data):
+        raise NotRunError(
+            "its judge is gpt-4o-mini, asked twice for each of 1000 latents, and a run has neither "
+            "network nor keys"
+        )
     import sae_bench.evals.autointerp.main as bench
 
     tokens = data.documents["test"].tokens
-    model = hooked_model(data.folder)
+    model = hooked_model(data)
     config = bench.AutoInterpEvalConfig(
         **dataclasses.asdict(settings),
-        model_name=MODEL_NAME,
+        model_name=model_name(data),
         llm_context_size=tokens.shape[1],
         total_tokens=tokens.numel(),
     )
@@ -70,7 +79,9 @@ def prepare_autointerp(data: Data, settings: AutointerpSettings) -> Measure:
     def measure(_: Path, sae: Dictionary) -> Row:
         with staged(settings.random_seed, *replacements):
             named = [(unique_name(sae), wrap(sae, data))]
-            results = bench.run_eval(config, named, "cpu", "no key", "out", artifacts_path="shared")
+            results = bench.run_eval(
+                config, named, str(data.device), "no key", "out", artifacts_path="shared"
+            )
         latents: Mapping[int, Any] = only_result(results)["eval_result_unstructured"]
         scores = [
             latents[latent]["score"] for latent in sorted(latents)

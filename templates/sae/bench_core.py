@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import Evaluation, Measure, Row, our_model, staged, unique_name, wrap
+from bench import Evaluation, Measure, Row, staged, unique_name
+from bench_inputs import our_model, text_folder, wrap
 from data import Data
 from dictionary import Dictionary
 
@@ -36,7 +37,12 @@ class CoreSettings:
     prompts: int = 16
     """Documents of a batch; sae_bench's mean squared error depends on it."""
     batches: int = 6
-    """Batches for the reconstruction; twice as many for sparsity and variance."""
+    """Batches for the reconstruction."""
+    variance_batches: int = 12
+    """Batches for sparsity and variance."""
+    dataset: str = "Skylion007/openwebtext"
+    """Of the person's hub folder; the generated world has test documents of its own."""
+    llm_dtype: str = "float32"
 
 
 def prepare_core(data: Data, settings: CoreSettings) -> Measure:
@@ -47,22 +53,23 @@ def prepare_core(data: Data, settings: CoreSettings) -> Measure:
     import sae_bench.evals.core.main as bench
 
     replacements = our_model(bench, data=data)
+    texts = text_folder(data, settings.dataset)
 
     def measure(_: Path, sae: Dictionary) -> Row:
         with staged(0, *replacements), _complaints() as said:
             results = bench.multiple_evals(
                 selected_saes=[(unique_name(sae), wrap(sae, data))],
                 n_eval_reconstruction_batches=settings.batches,
-                n_eval_sparsity_variance_batches=2 * settings.batches,
+                n_eval_sparsity_variance_batches=settings.variance_batches,
                 eval_batch_size_prompts=settings.prompts,
                 compute_featurewise_density_statistics=True,  # the result is invalid without them
                 compute_featurewise_weight_based_metrics=True,
                 exclude_special_tokens_from_reconstruction=True,
-                dataset=str(data.folder / "text"),
+                dataset=texts,
                 context_size=data.documents["test"].tokens.shape[1],
                 output_folder="out",
-                dtype="float32",
-                device="cpu",
+                dtype=settings.llm_dtype,
+                device=str(data.device),
                 force_rerun=True,
             )
             if len(results) != 1:

@@ -12,17 +12,14 @@ from pathlib import Path
 import torch
 
 from bench import (
-    MODEL_NAME,
     Evaluation,
     Measure,
-    Replacement,
     Row,
     only_result,
-    our_model,
     staged,
     unique_name,
-    wrap,
 )
+from bench_inputs import Replacement, model_name, our_model, text_folder, wrap
 from data import Data
 from dictionary import Dictionary
 
@@ -35,6 +32,8 @@ class MdlSettings:
     mse_epsilon_threshold: float = 0.01
     sae_batch_size: int = 4
     llm_dtype: str = "float32"
+    dataset_name: str = "HuggingFaceFW/fineweb"
+    """Of the person's hub folder; the generated world has test documents of its own."""
     random_seed: int = 0
 
 
@@ -44,12 +43,12 @@ def prepare_mdl(data: Data, settings: MdlSettings) -> Measure:
 
     bench.logger.disable("sae_bench")  # it prints every latent's range
     given = dataclasses.asdict(settings)
+    given["dataset_name"] = text_folder(data, settings.dataset_name)
     given["num_bins_values"] = list(settings.num_bins_values)
     config = bench.MDLEvalConfig(
         **given,
         k_values=[None],  # the SAE's own latents, whatever their number
-        model_name=MODEL_NAME,
-        dataset_name=str(data.folder / "text"),
+        model_name=model_name(data),
         context_length=data.documents["test"].tokens.shape[1],
     )
     replacements = [*our_model(bench, data=data)]
@@ -60,7 +59,7 @@ def prepare_mdl(data: Data, settings: MdlSettings) -> Measure:
     def measure(_: Path, sae: Dictionary) -> Row:
         with staged(settings.random_seed, *replacements):
             named = [(unique_name(sae), wrap(sae, data))]
-            results = bench.run_eval(config, named, "cpu", ".")
+            results = bench.run_eval(config, named, str(data.device), ".")
         results.pop("custom_eval_config")
         metrics = {}
         for row in only_result(results):

@@ -1,7 +1,7 @@
 """Sparse probing, spurious correlation removal (SCR) and targeted probe perturbation (TPP). Frozen.
 
 All three train probes on the language model's activations and ask what single latents, or latents
-switched off, do to them. What does not depend on the SAE is made once for all SAEs of a run.
+switched off, do to them.
 """
 
 from __future__ import annotations
@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import (
-    MODEL_NAME,
     Evaluation,
     Measure,
     Row,
     numbers,
     only_result,
-    our_model,
-    our_texts,
     staged,
     unique_name,
-    wrap,
 )
+from bench_inputs import find_in_hub, is_generated, model_name, our_model, our_texts, wrap
 from data import Data
 from dictionary import Dictionary
 from offline_data import AG_NEWS, BIAS_IN_BIOS
@@ -51,8 +48,8 @@ class AblationSettings:
     """How latents are switched off under probes, in SCR and TPP; the names are sae_bench's."""
 
     dataset_names: tuple[str, ...] = (FIRST_SET,)
-    pairs: tuple[tuple[str, str], ...] = (("professor", "nurse"),)
-    """Pairs of professions whose gender is made spurious (SCR)."""
+    pairs: tuple[tuple[tuple[str, str], ...], ...] = ((("professor", "nurse"),),)
+    """For each data set, pairs of classes whose gender or rating is made spurious (SCR)."""
     train_set_size: int = 200
     test_set_size: int = 80
     context_length: int = 24
@@ -68,7 +65,7 @@ def prepare_sparse_probing(data: Data, settings: ProbingSettings) -> Measure:
     import sae_bench.evals.sparse_probing.main as bench
     import sae_bench.sae_bench_utils.dataset_utils as texts
 
-    config = bench.SparseProbingEvalConfig(**_lists(settings), model_name=MODEL_NAME)
+    config = bench.SparseProbingEvalConfig(**_lists(settings), model_name=model_name(data))
     return _measure_with(bench, [texts], config, data, kept=("sae_", "llm_"))
 
 
@@ -89,10 +86,10 @@ def _prepare_ablations(data: Data, settings: AblationSettings, *, perform_scr: b
 
     given = _lists(settings)
     config = bench.ScrAndTppEvalConfig(
-        column1_vals_lookup=dict.fromkeys(given["dataset_names"], given.pop("pairs")),
+        column1_vals_lookup=dict(zip(given["dataset_names"], given.pop("pairs"), strict=True)),
         **given,
         perform_scr=perform_scr,
-        model_name=MODEL_NAME,
+        model_name=model_name(data),
     )
     kept = ("scr_metric",) if perform_scr else ("tpp_",)
     return _measure_with(bench, [texts, pairs], config, data, kept=kept)
@@ -101,12 +98,22 @@ def _prepare_ablations(data: Data, settings: AblationSettings, *, perform_scr: b
 def _measure_with(
     bench: Any, texts: Sequence[Any], config: Any, data: Data, *, kept: tuple[str, ...]
 ) -> Measure:
+    if not is_generated(data):
+        for name in config.dataset_names:
+            find_in_hub("datasets", name.split("_class_set")[0].split("_sentiment")[0])
     replacements = [*our_model(bench, data=data), *our_texts(*texts, data=data)]
 
     def measure(shared: Path, sae: Dictionary) -> Row:
         with staged(config.random_seed, *replacements):
             named = [(unique_name(sae), wrap(sae, data))]
-            results = bench.run_eval(config, named, "cpu", "out", artifacts_path=str(shared))
+            results = bench.run_eval(
+                config,
+                named,
+                str(data.device),
+                "out",
+                save_activations=is_generated(data),  # else up to 71 GB, for one SAE
+                artifacts_path=str(shared),
+            )
         return numbers(only_result(results)["eval_result_metrics"], kept)
 
     return measure

@@ -8,25 +8,27 @@ place: exchanging all of its residual stream there changes 0 to 1% of relations,
 from __future__ import annotations
 
 import dataclasses
-import functools
 import shutil
 from pathlib import Path
-from typing import Any
 
 from bench import (
-    MODEL_NAME,
     Evaluation,
     Measure,
-    OneModel,
-    Replacement,
     Row,
     numbers,
     only_result,
     staged,
     unique_name,
+)
+from bench_inputs import (
+    OneModel,
+    Replacement,
+    find_in_hub,
+    is_generated,
+    model_name,
+    transformers_model,
     wrap,
 )
-from corpus import PAD
 from data import Data
 from dictionary import Dictionary
 from offline_data import RAVEL_ATTRIBUTES, RAVEL_ENTITIES
@@ -36,7 +38,9 @@ from offline_data import RAVEL_ATTRIBUTES, RAVEL_ENTITIES
 class RavelSettings:
     """How much of it; the names are sae_bench's."""
 
-    attributes: tuple[str, ...] = RAVEL_ATTRIBUTES
+    entities: tuple[str, ...] = (RAVEL_ENTITIES,)
+    attributes: tuple[tuple[str, ...], ...] = (RAVEL_ATTRIBUTES,)
+    """For each kind of entity."""
     top_n_entities: int = 40
     top_n_templates: int = 5
     num_pairs_per_attribute: int = 96
@@ -54,39 +58,37 @@ def prepare_ravel(data: Data, settings: RavelSettings) -> Measure:
     import sae_bench.evals.ravel.main as bench
 
     given = dataclasses.asdict(settings)
-    chosen = {RAVEL_ENTITIES: list(given.pop("attributes"))}
-    model, tokenizer = _transformers_model(data.folder)
+    chosen = dict(zip(given.pop("entities"), map(list, given.pop("attributes")), strict=True))
+    if is_generated(data):
+        prompts = data.folder / "datasets" / "ravel" / "base"
+    else:
+        prompts = find_in_hub("datasets", "adamkarvonen/ravel_prompts")
+    model, tokenizer = transformers_model(data)
+    name = model_name(data)
     replacements = [
         Replacement(bench, "AutoModelForCausalLM", OneModel(model)),
         Replacement(bench, "AutoTokenizer", OneModel(tokenizer)),
-        Replacement(bench, "LLM_NAME_MAP", {MODEL_NAME: MODEL_NAME}),
+        Replacement(bench, "LLM_NAME_MAP", {name: name}),
     ]
 
     def measure(shared: Path, sae: Dictionary) -> Row:
         if not (shared / "base").exists():
-            shutil.copytree(data.folder / "datasets" / "ravel" / "base", shared / "base")
+            shutil.copytree(prompts, shared / "base")
         config = bench.RAVELEvalConfig(  # sae_bench changes it
             **given,
             entity_attribute_selection=chosen,
-            model_name=MODEL_NAME,
+            model_name=name,
             artifact_dir=str(shared),
         )
         with staged(settings.random_seed, *replacements):
             named = [(unique_name(sae), wrap(sae, data))]
-            results = bench.run_eval(config, named, "cpu", "out", artifacts_path=str(shared))
+            results = bench.run_eval(
+                config, named, str(data.device), "out", artifacts_path=str(shared)
+            )
         scores = numbers(only_result(results)["eval_result_metrics"])
         return {f"ravel_{name}": value for name, value in scores.items()}
 
     return measure
-
-
-@functools.cache
-def _transformers_model(folder: Path) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model = AutoModelForCausalLM.from_pretrained(folder / "model")
-    model.generation_config.pad_token_id = PAD
-    return model.eval().requires_grad_(False), AutoTokenizer.from_pretrained(folder / "model")
 
 
 RAVEL = Evaluation(name="ravel", section="ravel evaluation results", prepare=prepare_ravel)

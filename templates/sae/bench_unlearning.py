@@ -10,6 +10,7 @@ answer is the most probable of four ends, not the letter of one.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,22 +22,28 @@ from torch import Tensor
 from bench import (
     Evaluation,
     Measure,
-    Replacement,
     Row,
-    hooked_model,
     only_result,
-    our_model,
-    our_texts,
     staged,
     unique_name,
+)
+from bench_inputs import (
+    Replacement,
+    find_in_hub,
+    hooked_model,
+    is_generated,
+    our_model,
+    our_texts,
     wrap,
 )
 from data import BENIGN, HAZARD, Data
 from dictionary import Dictionary
 from offline_data import FORGET, RETAIN
+from prepare_full import read_texts
 
 KNOWN_MODEL = "gemma-2-2b-it"
 """sae_bench asks questions only of models that it knows by name."""
+QUESTIONS = ("cais/wmdp", "cais/mmlu")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +54,7 @@ class UnlearningSettings:
     n_features_list: tuple[int, ...] = (10, 20)
     multipliers: tuple[int, ...] = (2, 10)
     """Latents are clamped to minus so many units of the residual stream, whatever their size."""
+    dataset_names: tuple[str, ...] = (FORGET, *RETAIN)
     dataset_size: int = 64
     seq_len: int = 64
     llm_batch_size: int = 64
@@ -56,6 +64,11 @@ class UnlearningSettings:
 
 def prepare_unlearning(data: Data, settings: UnlearningSettings) -> Measure:
     """Measure sae_bench's unlearning score."""
+    asked = f"google/{KNOWN_MODEL}"
+    if not is_generated(data):
+        find_in_hub("models", asked)
+        for name in QUESTIONS:
+            find_in_hub("datasets", name)
     import sae_bench.evals.unlearning.main as bench
     import sae_bench.evals.unlearning.utils.feature_activation as latents
     import sae_bench.evals.unlearning.utils.metrics as questions
@@ -63,22 +76,25 @@ def prepare_unlearning(data: Data, settings: UnlearningSettings) -> Measure:
     given = {key: _listed(value) for key, value in dataclasses.asdict(settings).items()}
     config = bench.UnlearningEvalConfig(
         **given,
-        dataset_names=[FORGET, *RETAIN],
         model_name=KNOWN_MODEL,
     )
-    replacements = [
-        *our_model(bench, data=data),
-        *our_texts(questions, data=data),
-        Replacement(hooked_model(data.folder).cfg, "model_name", KNOWN_MODEL),
-        Replacement(latents, "get_forget_retain_data", lambda *_: _corpora(data)),
-        Replacement(questions, "convert_wmdp_data_to_prompt", _as_prompt),
-        Replacement(questions, "get_output_probs_abcd", _probabilities),
-    ]
+    replacements = [*our_texts(questions, data=data), *our_model(bench, data=data, name=asked)]
+    if is_generated(data):
+        replacements += [
+            Replacement(hooked_model(data).cfg, "model_name", KNOWN_MODEL),
+            Replacement(latents, "get_forget_retain_data", lambda *_: _corpora(data)),
+            Replacement(questions, "convert_wmdp_data_to_prompt", _as_prompt),
+            Replacement(questions, "get_output_probs_abcd", _probabilities),
+        ]
+    else:
+        replacements.append(Replacement(latents, "get_forget_retain_data", _persons_corpora))
 
     def measure(shared: Path, sae: Dictionary) -> Row:
         with staged(settings.random_seed, *replacements):
             named = [(unique_name(sae), wrap(sae, data))]
-            results = bench.run_eval(config, named, "cpu", "out", artifacts_path=str(shared))
+            results = bench.run_eval(
+                config, named, str(data.device), "out", artifacts_path=str(shared)
+            )
         score = only_result(results)["eval_result_metrics"]["unlearning"]["unlearning_score"]
         return {"unlearning_score": float(score)}
 
@@ -97,6 +113,15 @@ def _corpora(data: Data) -> tuple[list[str], list[str]]:
     forget, retain = (
         [" ".join(names[token] for token in row[1:]) for row in select.of(domain).tokens.tolist()]
         for domain in (HAZARD, BENIGN)
+    )
+    return forget, retain
+
+
+def _persons_corpora(*_: object) -> tuple[list[str], list[str]]:
+    """Return the person's texts to forget and to retain, as many as sae_bench takes of its own."""
+    forget, retain = (
+        list(itertools.islice((text for text in read_texts(name) if len(text) > 50), 4096))
+        for name in ("forget", "retain")
     )
     return forget, retain
 

@@ -11,14 +11,17 @@ import contextlib
 import dataclasses
 import os
 import time
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import NotRunError, Row, keep_set_up, measure_all
+from bench import Row, keep_set_up, measure_all
 from bench_absorption import ABSORPTION, AbsorptionSettings
 from bench_autointerp import AUTOINTERP, AutointerpSettings
 from bench_core import CORE, CoreSettings
+from bench_hierarchy import HIERARCHY_ABSORPTION, HierarchySettings
+from bench_inputs import NotRunError, is_generated
 from bench_mdl import MDL, MdlSettings
 from bench_probing import SCR, SPARSE_PROBING, TPP, AblationSettings, ProbingSettings
 from bench_ravel import RAVEL, RavelSettings
@@ -30,11 +33,23 @@ from workers import granted_processes, in_processes
 
 EVALUATIONS = {
     one.name: one
-    for one in (CORE, ABSORPTION, SPARSE_PROBING, SCR, TPP, UNLEARNING, AUTOINTERP, RAVEL, MDL)
+    for one in (
+        CORE,
+        ABSORPTION,
+        HIERARCHY_ABSORPTION,
+        SPARSE_PROBING,
+        SCR,
+        TPP,
+        UNLEARNING,
+        AUTOINTERP,
+        RAVEL,
+        MDL,
+    )
 }
-SETTINGS: dict[str, Any] = {
+GENERATED: dict[str, Any] = {
     "core": CoreSettings(),
     "absorption": AbsorptionSettings(),
+    "hierarchy": HierarchySettings(),
     "sparse_probing": ProbingSettings(),
     "scr": AblationSettings(),
     "tpp": AblationSettings(),
@@ -42,6 +57,97 @@ SETTINGS: dict[str, Any] = {
     "autointerp": AutointerpSettings(),
     "ravel": RavelSettings(),
     "mdl": MdlSettings(),
+}
+AMAZON, BIOS = "canrager/amazon_reviews_mcauley_1and5", "LabHC/bias_in_bios"
+PRETRAINED: dict[str, Any] = {  # sae_bench's own, as its published tables have them
+    "core": CoreSettings(batches=200, variance_batches=2000, llm_dtype="bfloat16"),
+    "absorption": AbsorptionSettings(
+        max_k_value=10,
+        prompt_template="{word} has the first letter:",
+        min_feats_for_eval=20,
+        llm_batch_size=32,
+        llm_dtype="bfloat16",
+    ),
+    "hierarchy": HierarchySettings(),
+    "sparse_probing": ProbingSettings(
+        dataset_names=(
+            *(f"{BIOS}_class_set{number}" for number in (1, 2, 3)),
+            AMAZON,
+            f"{AMAZON}_sentiment",
+            "codeparrot/github-code",
+            "fancyzhx/ag_news",
+            "Helsinki-NLP/europarl",
+        ),
+        probe_train_set_size=4000,
+        probe_test_set_size=1000,
+        context_length=128,
+        llm_batch_size=32,
+        llm_dtype="bfloat16",
+        random_seed=42,
+    ),
+    "scr": (
+        ablations := AblationSettings(
+            dataset_names=(f"{BIOS}_class_set1", AMAZON),
+            pairs=(
+                (
+                    ("professor", "nurse"),
+                    ("architect", "journalist"),
+                    ("surgeon", "psychologist"),
+                    ("attorney", "teacher"),
+                ),
+                (
+                    ("Books", "CDs_and_Vinyl"),
+                    ("Software", "Electronics"),
+                    ("Pet_Supplies", "Office_Products"),
+                    ("Industrial_and_Scientific", "Toys_and_Games"),
+                ),
+            ),
+            train_set_size=4000,
+            test_set_size=1000,
+            context_length=128,
+            n_values=(2, 5, 10, 20, 50, 100, 500),
+            llm_batch_size=32,
+            llm_dtype="bfloat16",
+            random_seed=42,
+        )
+    ),
+    "tpp": ablations,
+    "unlearning": UnlearningSettings(
+        multipliers=(25, 50, 100, 200),
+        dataset_names=(
+            "wmdp-bio",
+            "high_school_us_history",
+            "college_computer_science",
+            "high_school_geography",
+            "human_aging",
+        ),
+        dataset_size=1024,
+        seq_len=1024,
+        llm_batch_size=4,
+        llm_dtype="bfloat16",
+        random_seed=42,
+    ),
+    "autointerp": AutointerpSettings(
+        n_latents=1000, buffer=10, llm_batch_size=32, llm_dtype="bfloat16", random_seed=42
+    ),
+    "ravel": RavelSettings(
+        entities=("city", "nobel_prize_winner"),
+        attributes=(
+            ("Country", "Continent", "Language"),
+            ("Country of Birth", "Field", "Gender"),
+        ),
+        top_n_entities=500,
+        top_n_templates=90,
+        num_pairs_per_attribute=5000,
+        llm_batch_size=256,
+        llm_dtype="bfloat16",
+        learning_rate=1e-3,
+        n_generated_tokens=6,
+        random_seed=42,
+    ),
+    "mdl": MdlSettings(
+        num_bins_values=(4, 6, 8, 12, 16, 32, 64), sae_batch_size=64, random_seed=42
+    ),
 }
 
 
@@ -57,24 +163,29 @@ def wanted_benchmarks() -> list[str]:
 def run_benchmarks(
     names: Sequence[str], saes: Sequence[Dictionary], data: Data
 ) -> tuple[dict[str, list[Row]], dict[str, str]]:
-    """Return each section's rows, one per SAE, and the reason for each evaluation not run."""
+    """Return each section's rows, one per SAE, and for each metric not measured the reason."""
     sections: dict[str, list[Row]] = {}
     not_run = {}
     for name in names:
         evaluation = EVALUATIONS[name]
         started = time.perf_counter()
-        print(f"sae_bench's {name} on {len(saes)} SAEs", flush=True)
+        print(f"evaluation {name} on {len(saes)} SAEs", flush=True)
         try:
-            rows = measure_all(evaluation, saes, data, SETTINGS[name])
+            rows = measure_all(evaluation, saes, data, settings_for(data)[name])
         except NotRunError as error:
-            not_run[f"sae_bench {name}"] = str(error)
+            not_run |= {f"{evaluation.section}/{one}": str(error) for one in _metrics_of(name)}
             continue
-        print(f"sae_bench's {name}: {time.perf_counter() - started:.1f} s", flush=True)
+        print(f"evaluation {name}: {time.perf_counter() - started:.1f} s", flush=True)
         before = sections.get(evaluation.section, [{} for _ in saes])
         sections[evaluation.section] = [
             ours | theirs for ours, theirs in zip(before, rows, strict=True)
         ]
     return sections, not_run
+
+
+def _metrics_of(evaluation: str) -> list[str]:
+    described = tomllib.loads(Path(__file__).with_name("template.toml").read_text())["metrics"]
+    return [name for name, spec in described.items() if spec.get("evaluation") == evaluation]
 
 
 def keep_set_ups(data: Data, folder: Path) -> None:
@@ -86,12 +197,18 @@ def keep_set_ups(data: Data, folder: Path) -> None:
     def keep(name: str) -> None:
         print(f"set-up of {name}", flush=True)
         with contextlib.suppress(NotRunError):
-            keep_set_up(EVALUATIONS[name], data, SETTINGS[name], folder)
+            keep_set_up(EVALUATIONS[name], data, settings_for(data)[name], folder)
 
-    names = [name for name in wanted_benchmarks() if EVALUATIONS[name].has_set_up]
-    in_processes(keep, names, granted_processes())
+    if is_generated(data):  # else up to 71 GB for one of them
+        names = [name for name in wanted_benchmarks() if EVALUATIONS[name].has_set_up]
+        in_processes(keep, names, granted_processes())
 
 
-def describe_settings() -> dict[str, Any]:
+def settings_for(data: Data) -> dict[str, Any]:
+    """Return each evaluation's settings: small ones for the generated world, else sae_bench's."""
+    return GENERATED if is_generated(data) else PRETRAINED
+
+
+def describe_settings(data: Data) -> dict[str, Any]:
     """Return all settings by evaluation, for the hash that stands beside results."""
-    return {name: dataclasses.asdict(settings) for name, settings in SETTINGS.items()}
+    return {name: dataclasses.asdict(settings) for name, settings in settings_for(data).items()}

@@ -198,7 +198,7 @@ def _by_metric(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
 
 
 def _hash_evaluation(config: EvaluationConfig, data: Data) -> str:
-    described = [dataclasses.asdict(config), describe_settings(), data.content_sha256]
+    described = [dataclasses.asdict(config), describe_settings(data), data.content_sha256]
     text = json.dumps(described, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

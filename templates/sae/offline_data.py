@@ -3,6 +3,7 @@
     fancyzhx/ag_news      which of four classes the entity of a text belongs to
     LabHC/bias_in_bios    profession: an adjective; gender: the domain, hazard or benign
     cais/wmdp, cais/mmlu  four-way questions about the facts of hazard, of benign and neutral
+    hierarchy             the class of each entity, the superclass of each class
     ravel                 entities, class and first letter as attributes, prompts that ask for them
 
 No text of one split is in another. Real data sets are not needed, and none is downloaded.
@@ -25,6 +26,7 @@ PROFESSIONS = (0, 1, 2, 6, 9, 13, 21)
 RAVEL_ENTITIES = "neutral"
 RAVEL_ATTRIBUTES = ("class", "letter")
 """Those that are read off the entity's own place after the hook: relations have left it by then."""
+HIERARCHY = "hierarchy"
 SPLITS = {"train": 120, "test": 50}
 """Texts of each profession and gender; ag_news has three times as many of each class."""
 
@@ -39,6 +41,7 @@ def write_datasets(world: World, folder: Path, seed: int) -> None:
     _write(folder / FORGET / "test.jsonl", _questions(world.facts(HAZARD), rng))
     for name, domain in zip(RETAIN, (BENIGN, NEUTRAL), strict=True):
         _write(folder / name / "test.jsonl", _questions(world.facts(domain), rng))
+    _write(folder / HIERARCHY / "all.jsonl", _parents(world))
     _write_ravel(world, folder / "ravel" / "base", rng)
 
 
@@ -114,6 +117,19 @@ def _questions(facts: list[Fact], rng: random.Random) -> Iterable[dict[str, Any]
             "choices": choices,
             "answer": choices.index(fact.object),
         }
+
+
+def _parents(world: World) -> list[dict[str, Any]]:
+    facts = [fact for domain, _ in enumerate(DOMAINS) for fact in world.facts(domain)]
+    pairs = {
+        "class": {fact.entity: fact.classes[0] for fact in facts},
+        "superclass": dict(fact.classes for fact in facts),
+    }
+    return [
+        {"level": level, "child": child, "parent": parent}
+        for level, parents in pairs.items()
+        for child, parent in parents.items()
+    ]
 
 
 def _write_ravel(world: World, folder: Path, rng: random.Random) -> None:

@@ -35,6 +35,11 @@ class PretrainedModel:
         self.d_model: int = model.config.hidden_size
 
     @property
+    def whole(self) -> Any:
+        """The model as transformers has it."""
+        return self._model
+
+    @property
     def device(self) -> torch.device:
         """Where the weights lie."""
         device: torch.device = self._model.device

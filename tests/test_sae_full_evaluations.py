@@ -1,0 +1,135 @@
+"""The evaluations of the profile `full`, on a random model of gemma-2-2b's shape made tiny."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+from pathlib import Path
+
+import pytest
+
+from ai_scientist.inputs.templates import load_template
+from ai_scientist.results.reading import read_results
+from tests.sae_runs import inside
+
+COMMIT = "0" * 40
+SMALLER = """
+        from bench_absorption import AbsorptionSettings
+        from bench_core import CoreSettings
+        from bench_mdl import MdlSettings
+        import benchmarks
+        benchmarks.PRETRAINED |= {
+            "core": CoreSettings(batches=1, variance_batches=2, prompts=2, llm_dtype="bfloat16"),
+            "mdl": MdlSettings(num_bins_values=(64,), sae_batch_size=2),
+            "absorption": AbsorptionSettings(seeds=(0,), max_k_value=1, llm_batch_size=32,
+                prompt_template="{word} has the first letter :", llm_dtype="bfloat16"),
+        }
+"""
+
+
+def _write_inputs(folder: Path, smoke_data: Path) -> tuple[Path, Path]:
+    """Make what a person has: a hub folder with two data sets and a tokenizer, and SAE_TEXTS."""
+    hub, texts = folder / "hub", folder / "texts"
+    snapshot = hub / "models--tiny--gemma-2" / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (hub / "models--tiny--gemma-2" / "refs").mkdir()
+    (hub / "models--tiny--gemma-2" / "refs" / "main").write_text(COMMIT)
+    for path in (smoke_data / "model").iterdir():
+        if "token" in path.name:
+            (snapshot / path.name).write_bytes(path.read_bytes())
+    tokenizer = json.loads((snapshot / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    rng = random.Random(0)
+    for letter in string.ascii_lowercase:
+        for _ in range(8):
+            vocabulary.setdefault(letter + "".join(rng.choices("aeioubdk", k=5)), len(vocabulary))
+    for word in ("has", "first", "letter", ":", *string.ascii_uppercase):
+        vocabulary.setdefault(word, len(vocabulary))
+    (snapshot / "tokenizer.json").write_text(json.dumps(tokenizer))
+    sentences = (smoke_data / "text" / "train.jsonl").read_text()
+    places = [texts / name for name in ("train", "forget", "retain")]
+    for name in ("Skylion007--openwebtext", "HuggingFaceFW--fineweb"):
+        places.append(hub / f"datasets--{name}" / "snapshots" / COMMIT)
+    for place in places:
+        place.mkdir(parents=True)
+        (place / "train.jsonl").write_text(sentences)
+    return hub, texts
+
+
+@pytest.mark.slow
+def test_full_measures_what_it_can_and_says_why_not_the_rest(
+    sae_python: Path, template: Path, smoke_data: Path, tmp_path: Path
+) -> None:
+    """Screen, core and MDL have numbers; each other metric has the reason why it has none.
+
+    transformer_lens makes of the model what transformers does, at the hook and at the end.
+    """
+    hub, texts = _write_inputs(tmp_path, smoke_data)
+    names = load_template(template).profiles["full"].evaluations
+    got = inside(
+        sae_python,
+        template,
+        f"""
+        import json, os, torch
+        from pathlib import Path
+        hub, out = Path({str(hub)!r}), Path({str(tmp_path / "data")!r})
+        os.environ |= {{
+            "HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1", "HF_HOME": {str(tmp_path / "hf")!r},
+            "AI_SCIENTIST_INPUTS": json.dumps(
+                {{"HF_HOME/hub": str(hub), "SAE_TEXTS": {str(texts)!r}}}
+            ),
+            "AI_SCIENTIST_EVALUATIONS": {" ".join(names)!r},
+        }}
+        from transformers import Gemma2Config, Gemma2ForCausalLM
+        snapshot = hub / "models--tiny--gemma-2" / "snapshots" / {COMMIT!r}
+        words = json.loads((snapshot / "tokenizer.json").read_text())["model"]["vocab"]
+        torch.manual_seed(0)
+        shape = dict(hidden_size=48, intermediate_size=80, num_hidden_layers=4, head_dim=12,
+            num_attention_heads=4, num_key_value_heads=2, vocab_size=len(words), sliding_window=8,
+            query_pre_attn_scalar=12, bos_token_id=1, eos_token_id=1, pad_token_id=0)
+        Gemma2ForCausalLM(Gemma2Config(**shape)).save_pretrained(snapshot)
+        from prepare_full import FullSize, build_full
+        out.mkdir()
+        build_full(FullSize(model="tiny/gemma-2", layer=2, context=9, tokens=700,
+            held_out_contexts=12, named_share=0.2, chunk_contexts=64, batch_contexts=16), out)
+        """
+        + SMALLER
+        + """
+        from bench_inputs import hooked_model
+        from contract import Request, write_results
+        from data import load_data
+        from evaluation import evaluate
+        from experiment import PROFILES, Config, Trainer
+        from training import train_all
+        config = Config(**PROFILES["full"] | dict(n_latents=96, k=4, training_tokens=3000,
+            batch_size=64, dead_after_tokens=600, auxiliary_latents=8, repeats=1))
+        data, run = load_data(out), out / "run_0"
+        run.mkdir()
+        request = Request(out_dir=run, profile="full", seed=0, config=config, data_dir=out)
+        trained = train_all(request, data, Trainer)
+        write_results(request, evaluate(request, data, trained, "topk"))
+        test, hooked = data.documents["test"], hooked_model(data)
+        there = hooked.run_with_cache(test.tokens, names_filter=data.hook)[1][data.hook]
+        gap = lambda a, b: float((a.float() - b.float()).abs().max() / b.float().abs().max())
+        print(json.dumps({
+            "hook": gap(there, test.residual),
+            "end": gap(hooked(test.tokens), data.model.logits_from(test.residual, data.layer)),
+        }))
+        """,
+    )
+    assert max(got["hook"], got["end"]) < 0.05  # bfloat16
+    specs = load_template(template).metrics
+    results = read_results(tmp_path / "data" / "run_0" / "final_info.json", specs)
+    measured = {path.rsplit("/", 1)[-1] for path in results.metrics}
+    reasons = {path.rsplit("/", 1)[-1]: reason for path, reason in results.not_run.items()}
+    by_evaluation = {name: {k for k, s in specs.items() if s.evaluation == name} for name in names}
+    assert {"fvu", "log_selectivity", "dead_share"} <= measured
+    assert by_evaluation["core"] | by_evaluation["mdl"] <= measured
+    for name in set(names) - {"core", "mdl"}:
+        assert by_evaluation[name].isdisjoint(measured)
+        assert by_evaluation[name] <= set(reasons)
+    assert "google/gemma-2-2b-it is not in HF_HOME" in reasons["unlearning_score"]
+    assert "fewer than 10 first letters" in reasons["mean_absorption_score"]
+    assert "gpt-4o-mini" in reasons["autointerp_score"]
+    assert "--repo-type dataset adamkarvonen/ravel_prompts" in reasons["ravel_cause_score"]
