@@ -291,12 +291,13 @@ def test_absorption_uses_its_seed(sae_python: Path, template: Path, small_data: 
     code = (
         TRAINED.format(data=str(small_data))
         + """
-        from bench import measure_all
+        from tempfile import TemporaryDirectory
         from bench_absorption import ABSORPTION, AbsorptionSettings
         def scores(seed):
             torch.rand(9), random.random(), np.random.rand()
             settings = AbsorptionSettings(seeds=(seed,), max_k_value=1)
-            return measure_all(ABSORPTION, [sae], data, settings)
+            with TemporaryDirectory() as folder:
+                return ABSORPTION.prepare(data, settings)(Path(folder), sae)
         print(json.dumps({"scores": [scores(0), scores(0), scores(1)]}))
     """
     )
