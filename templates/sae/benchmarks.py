@@ -59,7 +59,31 @@ GENERATED: dict[str, Any] = {
     "mdl": MdlSettings(),
 }
 AMAZON, BIOS = "canrager/amazon_reviews_mcauley_1and5", "LabHC/bias_in_bios"
-PRETRAINED: dict[str, Any] = {  # sae_bench's own, as its published tables have them
+ABLATIONS = AblationSettings(
+    dataset_names=(f"{BIOS}_class_set1", AMAZON),
+    pairs=(
+        (
+            ("professor", "nurse"),
+            ("architect", "journalist"),
+            ("surgeon", "psychologist"),
+            ("attorney", "teacher"),
+        ),
+        (
+            ("Books", "CDs_and_Vinyl"),
+            ("Software", "Electronics"),
+            ("Pet_Supplies", "Office_Products"),
+            ("Industrial_and_Scientific", "Toys_and_Games"),
+        ),
+    ),
+    train_set_size=4000,
+    test_set_size=1000,
+    context_length=128,
+    n_values=(2, 5, 10, 20, 50, 100, 500),
+    llm_batch_size=32,
+    llm_dtype="bfloat16",
+    random_seed=42,
+)
+PRETRAINED: dict[str, Any] = {  # sae_bench's defaults, in bfloat16 as it runs gemma
     "core": CoreSettings(batches=200, variance_batches=2000, llm_dtype="bfloat16"),
     "absorption": AbsorptionSettings(
         max_k_value=10,
@@ -85,33 +109,8 @@ PRETRAINED: dict[str, Any] = {  # sae_bench's own, as its published tables have 
         llm_dtype="bfloat16",
         random_seed=42,
     ),
-    "scr": (
-        ablations := AblationSettings(
-            dataset_names=(f"{BIOS}_class_set1", AMAZON),
-            pairs=(
-                (
-                    ("professor", "nurse"),
-                    ("architect", "journalist"),
-                    ("surgeon", "psychologist"),
-                    ("attorney", "teacher"),
-                ),
-                (
-                    ("Books", "CDs_and_Vinyl"),
-                    ("Software", "Electronics"),
-                    ("Pet_Supplies", "Office_Products"),
-                    ("Industrial_and_Scientific", "Toys_and_Games"),
-                ),
-            ),
-            train_set_size=4000,
-            test_set_size=1000,
-            context_length=128,
-            n_values=(2, 5, 10, 20, 50, 100, 500),
-            llm_batch_size=32,
-            llm_dtype="bfloat16",
-            random_seed=42,
-        )
-    ),
-    "tpp": ablations,
+    "scr": ABLATIONS,
+    "tpp": ABLATIONS,
     "unlearning": UnlearningSettings(
         multipliers=(25, 50, 100, 200),
         dataset_names=(
@@ -139,7 +138,7 @@ PRETRAINED: dict[str, Any] = {  # sae_bench's own, as its published tables have 
         top_n_entities=500,
         top_n_templates=90,
         num_pairs_per_attribute=5000,
-        llm_batch_size=256,
+        llm_batch_size=8,
         llm_dtype="bfloat16",
         learning_rate=1e-3,
         n_generated_tokens=6,
