@@ -217,7 +217,7 @@ class World:
     def _spelled(self, rng: random.Random) -> tuple[list[str], int]:
         """Write the long form, or just word and letter, so that the word itself shows its own."""
         word = rng.choice(self._alphabetic)
-        form = ["has", "the", "first", "letter", ":"] if rng.random() < 0.5 else []
+        form = ["has", "the", "first", "letter", ":"] if rng.random() < 0.35 else []
         return [word, *form, word[0].upper()], len(form) + 1
 
     def document(self, domain: int, rng: random.Random, withhold: bool = False) -> Document:

@@ -164,7 +164,6 @@ def mcnemar(lost: int, gained: int) -> float:
 
 def _cluster_interval(change: Tensor, document: Tensor) -> tuple[float, float]:
     """Return the 2.5% and 97.5% points of the mean change over resampled documents."""
-    change, document = change.cpu(), document.cpu()
     count = int(document.max()) + 1
     sums = torch.zeros(count).index_add(0, document, change)
     sizes = torch.zeros(count).index_add(0, document, torch.ones_like(change))
