@@ -24,6 +24,7 @@ def _write_world(folder: Path) -> None:
     ]
     words = ["<pad>", "<bos>", *ENTITIES, *CLASSES]
     tokenizer = {"model": {"vocab": {word: number for number, word in enumerate(words)}}}
+    (folder / "meta.json").write_text("{}")
     (folder / "model").mkdir()
     (folder / "model" / "tokenizer.json").write_text(json.dumps(tokenizer))
     (folder / "datasets" / "hierarchy").mkdir(parents=True)

@@ -50,15 +50,7 @@ class OneModel:
 
 def is_generated(data: Data) -> bool:
     """Whether model and texts were generated, and are not the person's."""
-    return (data.folder / "model").is_dir()
-
-
-def model_folder(data: Data) -> Path:
-    """Return the folder of the language model and its tokenizer. Raises NotRunError."""
-    if is_generated(data):
-        return data.folder / "model"
-    name = _meta(data)["model"]
-    return Path(name) if Path(name).is_dir() else find_in_hub("models", name)
+    return "model" not in _meta(data)
 
 
 def model_name(data: Data) -> str:

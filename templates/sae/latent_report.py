@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench_inputs import model_folder
 from data import BENIGN, DOMAINS, HAZARD, Data, Documents
 from dictionary import Dictionary, Trained
 from unlearning import FactProbe
@@ -110,7 +109,7 @@ def _clamp_each(sae: Dictionary, data: Data, chosen: Tensor, size: Tensor) -> li
 
 def _contexts(sae: Dictionary, data: Data, chosen: Tensor) -> list[list[Record]]:
     """Return, for each chosen latent, the documents where it is strongest."""
-    documents, words = data.documents["test"], _read_words(model_folder(data))
+    documents, words = data.documents["test"], _read_words(data.folder / "model")
     x = documents.residual[:, 1:]
     values = torch.cat([sae.encode(rows)[..., chosen] for rows in x.split(32)])
     peaks, places = values.max(1)  # (N, shown) each; place 0 is token 1

@@ -25,7 +25,7 @@ PROFESSIONS = (0, 1, 2, 6, 9, 13, 21)
 """sae_bench's five of its first set, and its pair `professor`, `nurse`."""
 RAVEL_ENTITIES = "neutral"
 RAVEL_ATTRIBUTES = ("class", "letter")
-"""The letter is read off the entity's own place after the hook; what is told apart has left it."""
+"""After the hook the letter is still read off the entity's own place; the class has left it."""
 HIERARCHY = "hierarchy"
 SPLITS = {"train": 120, "test": 50}
 """Texts of each profession and gender; ag_news has three times as many of each class."""
