@@ -590,10 +590,10 @@ def test_hypotheses_changed_after_they_were_fixed_are_told(launch: Launch, proje
     assert resumed.returncode == 0, resumed.stderr
     after = Outcome(0, "", "", outcome.folder).report
     assert [one["hypothesis"] for one in after["hypotheses"]] == fixed
-    assert after["deviations"] == [
+    assert after["deviations"][0] == (
         "The idea states other hypotheses now than were fixed before the first edit; the fixed "
         "ones are judged."
-    ]
+    )
 
 
 @pytest.mark.slow
