@@ -305,3 +305,15 @@ def test_notes_and_paper_that_only_a_chat_holds_are_checked(tmp_path: Path) -> N
     (tmp_path / "notes.txt").write_text("# Title\n")
     kept = [f.where for f in audit(tmp_path) if f.kind == "unsupported_number"]
     assert kept == ["a_aider.txt:24 (latex/template.tex)"]
+
+
+def test_a_value_told_of_several_runs_is_found_without_results(tmp_path: Path) -> None:
+    """Notes alone: the same measured value under several runs' headings is one finding."""
+    heads = [
+        f"## Run {n} (penalty 0.0{n})\n- Final loss 701.0478, accuracy 0.{n}4486\n"
+        for n in (1, 2, 3)
+    ]
+    (tmp_path / "notes.txt").write_text("\n".join(heads))
+    found = [(f.kind, f.run, f.where) for f in audit(tmp_path)]
+    assert found == [("identical_metrics", "run_2", "notes.txt:5")]
+    assert "701.0478 is told of run_1, run_2, run_3" in audit(tmp_path)[0].detail

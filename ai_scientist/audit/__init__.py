@@ -20,7 +20,7 @@ from ai_scientist.audit.paper import (
 )
 from ai_scientist.audit.rebuilt import code_from_chats, with_what_was_told
 from ai_scientist.audit.runs import run_findings
-from ai_scientist.audit.told import check_told_prose
+from ai_scientist.audit.told import check_told_prose, told_of_several_runs
 from ai_scientist.claims import Number, Report
 from ai_scientist.errors import InputError
 from ai_scientist.records import Finding, Json, Study
@@ -65,6 +65,7 @@ def audit_study(study: Study) -> Report:
         *notes.findings,
         *paper.findings,
         *told.findings,
+        *told_of_several_runs(study),
     ]
     numbers = (*notes.numbers, *paper.numbers, *told.numbers)
     return Report(numbers=numbers, findings=tuple(dict.fromkeys(findings)))

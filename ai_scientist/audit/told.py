@@ -1,19 +1,24 @@
-"""Notes and a paper that only chats hold: the last state that their edits tell of, checked."""
+"""What only words tell: notes and a paper that chats hold, results that notes hold."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from decimal import Decimal
 
 from ai_scientist.audit.chats import Chat
 from ai_scientist.audit.paper import paper_of
 from ai_scientist.audit.rebuilt import pieces_of
 from ai_scientist.claims import Evidence, Report, check_prose
-from ai_scientist.records import Study
+from ai_scientist.claims.numerals import find_numerals
+from ai_scientist.claims.units import Table, markdown_units
+from ai_scientist.records import Finding, Study
 from ai_scientist.run_folder.study import read_text
 
 NOTES, PAPER = "notes.txt", "latex/template.tex"
+MEASURED_DIGITS = 7
+RUN_HEADING = re.compile(r"\s*run[ _](\d{1,3})\b", re.I)
 LINE = re.compile(r":(\d+)$")
 
 
@@ -60,3 +65,26 @@ def _placed(report: Report, text: str, study: Study, chats: Sequence[Chat]) -> R
         what = LINE.sub("", finding.where)
         findings.append(replace(finding, where=f"{file}:{line} ({what})"))
     return Report(numbers=tuple(numbers), findings=tuple(findings))
+
+
+def told_of_several_runs(study: Study) -> Iterator[Finding]:
+    """Find measured values that notes tell to the last digit of several runs without results."""
+    seen: dict[Decimal, dict[str, int]] = {}
+    for unit in markdown_units(read_text(study.folder / NOTES)):
+        headed = RUN_HEADING.match(unit.heading)
+        if not headed or isinstance(unit, Table) or f"run_{headed[1]}" in study.runs:
+            continue
+        for numeral in find_numerals(unit.text):
+            if not numeral.integer and numeral.digits >= MEASURED_DIGITS:
+                line = unit.place(numeral.start).line
+                seen.setdefault(numeral.value, {}).setdefault(f"run_{headed[1]}", line)
+    for value, runs in seen.items():
+        names = list(runs)
+        if len(names) > 1:
+            yield Finding(
+                kind="identical_metrics",
+                run=names[1],
+                where=f"{NOTES}:{runs[names[1]]}",
+                detail=f"{value} is told of {', '.join(names)}, whose results are not here: what "
+                "was changed did not reach it",
+            )

@@ -189,7 +189,8 @@ class _Checker:
     def _unknown_runs(self, scene: Scene, unit: Sentence) -> None:
         for mention in scene.runs:
             planned = PLAN.search(scene.text)
-            if mention.kind in ("run", "baseline") and not mention.runs and not planned:
+            known = bool(mention.runs) or not self.evidence.runs
+            if mention.kind in ("run", "baseline") and not known and not planned:
                 self.findings.append(
                     Finding(
                         kind="unknown_run",
