@@ -23,14 +23,10 @@ from ai_scientist.judging.changes import unified_diff
 from ai_scientist.judging.gates import (
     MAIN_FILE,
     Gates,
-    check_comparable,
     check_identical,
-    check_measuring,
     describe_changed_lines,
 )
-from ai_scientist.judging.matching import check_matched
 from ai_scientist.judging.mechanism import check_mechanisms
-from ai_scientist.machine.hardware import describe_hardware
 from ai_scientist.notes.facts import notes_header, results_table, run_section
 from ai_scientist.notes.notebook import Notebook, Repair
 from ai_scientist.protocols import Journal
@@ -52,7 +48,6 @@ from ai_scientist.results.files import (
     results_to_final_info,
     results_to_json,
 )
-from ai_scientist.results.reading import combine, config_diff
 from ai_scientist.run_folder.journal import write_atomically, write_json
 from ai_scientist.run_folder.study import (
     attempt_from_json,
@@ -61,6 +56,7 @@ from ai_scientist.run_folder.study import (
     run_to_json,
 )
 from ai_scientist.steps.approval import Approvals
+from ai_scientist.steps.capsules import Origin, make_capsule
 from ai_scientist.steps.keeping import kept_in_git
 
 FINDINGS_ON_A_RUN = ("mechanism_inactive", "foreign_result")
@@ -120,7 +116,10 @@ class FolderWorkbench:
         observations = self._run_seeds("run_0", 1, code, seeds, cached=True)
         if observations[-1].failure:
             return self._fail("run_0", "run_0/execution_1", observations[-1], code)
-        run = self._describe("run_0", "Baseline", code, observations, seeds=seeds)
+        origin = Origin(
+            name="run_0", title="Baseline", commit=code.commit, diff="", seeds=tuple(seeds)
+        )
+        run = self._describe(origin, observations)
         return self._record(run, code, observations, "Measure the baseline")
 
     def _take_given_baseline(self, code: Code) -> Run:
@@ -181,9 +180,17 @@ class FolderWorkbench:
         key = f"{name}/execution_{number}"
         if observations[-1].failure:
             return self._fail(name, key, observations[-1], code)
-        run = self._describe(
-            name, title, code, observations, seeds=self._seeds, checks=checks, step=step
+        origin = Origin(
+            name=name,
+            title=title,
+            commit=code.commit,
+            diff=self._diff_to_last_run(code),
+            seeds=self._seeds,
+            checks=tuple(checks),
+            step=step,
+            cost_usd=self._cost_of(step),
         )
+        run = self._describe(origin, observations)
         previous = list(self.runs.values())[-1]
         self._lines_ran[step] = self._lines_ran.get(step) or observations[0].lines_ran
         identical = check_identical(run, previous, self._laboratory.bench.template.metrics)
@@ -270,59 +277,9 @@ class FolderWorkbench:
                 break
         return observations
 
-    def _describe(
-        self,
-        name: str,
-        title: str,
-        code: Code,
-        observations: Sequence[Observation],
-        *,
-        seeds: Sequence[int],
-        checks: Sequence[Check] = (),
-        step: str = "",
-    ) -> Run:
-        """Put together the capsule of a run."""
-        bench = self._laboratory.bench
-        results = combine([seen.results for seen in observations if seen.results])
-        baseline, previous = self._baseline_and_previous(results)
-        against_baseline = config_diff(baseline, results)
-        comparable, confounded = check_comparable(against_baseline, self._idea.varies)
-        first = next(iter(self.runs.values()), None)
-        touched = [name for seen in observations for name in seen.frozen_touched]
-        known = first.measured_with if first else ""
-        measuring = check_measuring(bench.measuring_key, known, touched)
-        return Run(
-            name=name,
-            title=title,
-            results=results,
-            commit=code.commit,
-            diff_sha256=hashlib.sha256(self._diff_to_last_run(code).encode()).hexdigest(),
-            command=("python", MAIN_FILE, f"--out_dir={name}"),
-            profile=bench.profile.name,
-            seeds=tuple(seeds),
-            config_diff_baseline=against_baseline,
-            config_diff_previous=config_diff(previous, results),
-            confounded=confounded,
-            checks=(
-                *checks,
-                comparable,
-                *measuring,
-                *check_matched(results, baseline, bench.template.metrics),
-            ),
-            measured_with=bench.measuring_key,
-            versions=bench.versions,
-            hardware=describe_hardware(),
-            sandbox_tier=observations[0].sandbox_tier,
-            started_at=observations[0].started_at,
-            seconds=sum(seen.seconds for seen in observations),
-            gpu_hours=sum(seen.gpu_hours for seen in observations),
-            step=step,
-            cost_usd=self._cost_of(step) if step else None,
-        )
-
-    def _baseline_and_previous(self, results: Results) -> tuple[Results, Results]:
-        runs = list(self.runs.values())
-        return (runs[0].results, runs[-1].results) if runs else (results, results)
+    def _describe(self, origin: Origin, observations: Sequence[Observation]) -> Run:
+        bench, earlier = self._laboratory.bench, list(self.runs.values())
+        return make_capsule(origin, observations, bench=bench, idea=self._idea, earlier=earlier)
 
     def _record(
         self, run: Run, code: Code, observations: Sequence[Observation], message: str
