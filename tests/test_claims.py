@@ -340,6 +340,47 @@ def test_nicknames_excuse_no_invented_number(text: str) -> None:
     assert "unsupported_number" in kinds(text)
 
 
+def stretched(length: int) -> str:
+    """A sentence of that many characters with a number that nothing stored is."""
+    begin = "The final loss of run_1 is 232.13 and "
+    return begin + "y" * (length - len(begin) - 1) + "."
+
+
+@pytest.mark.parametrize(("length", "shown"), [(139, 139), (140, 140), (141, 140), (400, 140)])
+def test_a_finding_quotes_its_sentence_as_far_as_a_line_holds(length: int, shown: int) -> None:
+    """A sentence of up to 140 characters stands whole; a longer one is cut, visibly."""
+    text = stretched(length)
+    (finding,) = check_prose(text, EVIDENCE).findings
+    quoted = finding.detail.partition("“")[2].partition("”")[0]
+    assert quoted == (text if length == shown else f"{text[: shown - 1]}…")
+
+
+def test_a_number_carries_its_sentence_up_to_a_limit() -> None:
+    """What is kept beside a number does not grow with its paragraph."""
+    excerpts = [check_prose(stretched(n), EVIDENCE).numbers[0].excerpt for n in (300, 400)]
+    assert excerpts == [stretched(300), stretched(400)[:300]]
+
+
+@pytest.mark.parametrize("name", ["Run 9", "run_9"])
+def test_a_run_that_is_not_there_is_named_with_those_that_are(name: str) -> None:
+    """A text may not speak of a run that this folder does not hold."""
+    (finding,) = check_prose(f"{name} has a lower final loss.", EVIDENCE, file="a.md").findings
+    assert (finding.kind, finding.where) == ("unknown_run", "a.md:1")
+    assert finding.detail.startswith(f"`{name}` is no run of this folder")
+    assert "run_0, run_1, run_2" in finding.detail
+
+
+def test_a_named_number_moves_no_place() -> None:
+    """The column of a typed number is the one in the file, whatever is named before it."""
+    text = r"The final loss of run\_1 is \result{run_1}{final_loss}, not 232.13."
+    report = check_prose(text, EVIDENCE, kind="latex")
+    assert [number.column for number in report.numbers] == [
+        text.index(r"\result") + 1,
+        text.index("232.13") + 1,
+    ]
+    assert report.numbers[0].evidence == r"\result{run_1}{final_loss} is final_loss"
+
+
 def test_the_benchmark_meets_its_goals(project: Path) -> None:
     """A small run of the false-accept benchmark ends with exit code 0."""
     command = [sys.executable, "-m", "benchmarks.false_accept", "--claims", "40"]
