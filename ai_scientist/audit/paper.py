@@ -66,6 +66,7 @@ def named_numbers(folder: Path) -> list[tuple[str, str]]:
         (str(one["expansion"]), str(one["text"]))
         for result in results
         for one in result.get("references", [])
+        if isinstance(one, dict)  # what stands beside the runs is called references, too
     ]
 
 
