@@ -539,15 +539,8 @@ def test_a_persons_rejection_is_the_coders_next_instruction(launch: Launch, proj
     assert decided[0]["result"]["user"]
 
 
-def test_a_kill_between_two_effects_costs_nothing(launch: Launch, project: Path) -> None:
-    """Cut after any journal line, a folder resumes to the same end without paying a reply again."""
-    edits = [change(RATE, "    learning_rate: float = 0.2"), ("run_2/edit_1", DONE)]
-    outcome = launch(edits)
-    assert outcome.code == 0, outcome.err
-    events = (outcome.folder / "events.jsonl").read_text().splitlines(keepends=True)
-    replies = [n for n, line in enumerate(events) if '"reply"' in line]
-    middle = replies[len(replies) // 2] + 1
-    (outcome.folder / "events.jsonl").write_text("".join(events[:middle]))
+def resume(outcome: Outcome, project: Path) -> Outcome:
+    """Go on with a run folder to its end and return what came of it."""
     resumed = subprocess.run(
         [sys.executable, "launch_scientist.py", f"--resume={outcome.folder}"],
         cwd=project,
@@ -557,7 +550,19 @@ def test_a_kill_between_two_effects_costs_nothing(launch: Launch, project: Path)
         check=False,
     )
     assert resumed.returncode == 0, resumed.stderr
-    after = Outcome(0, "", "", outcome.folder)
+    return Outcome(0, "", "", outcome.folder)
+
+
+def test_a_kill_between_two_effects_costs_nothing(launch: Launch, project: Path) -> None:
+    """Cut after any journal line, a folder resumes to the same end without paying a reply again."""
+    edits = [change(RATE, "    learning_rate: float = 0.2"), ("run_2/edit_1", DONE)]
+    outcome = launch(edits)
+    assert outcome.code == 0, outcome.err
+    events = (outcome.folder / "events.jsonl").read_text().splitlines(keepends=True)
+    replies = [n for n, line in enumerate(events) if '"reply"' in line]
+    middle = replies[len(replies) // 2] + 1
+    (outcome.folder / "events.jsonl").write_text("".join(events[:middle]))
+    after = resume(outcome, project)
     assert after.report["valid_runs"] == 1
     clean = re.compile(r"(Commit \w+|[\d.]+ s;|seconds = \S+.*)")
     assert clean.sub("", after.notes) == clean.sub("", outcome.notes)
@@ -579,16 +584,7 @@ def test_hypotheses_changed_after_they_were_fixed_are_told(launch: Launch, proje
     idea = json.loads((outcome.folder / "idea.json").read_text())
     idea["Hypotheses"] = [idea["Hypotheses"][0] | {"direction": "decrease"}]
     (outcome.folder / "idea.json").write_text(json.dumps(idea))
-    resumed = subprocess.run(
-        [sys.executable, "launch_scientist.py", f"--resume={outcome.folder}"],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-    )
-    assert resumed.returncode == 0, resumed.stderr
-    after = Outcome(0, "", "", outcome.folder).report
+    after = resume(outcome, project).report
     assert [one["hypothesis"] for one in after["hypotheses"]] == fixed
     assert after["deviations"][0] == (
         "The idea states other hypotheses now than were fixed before the first edit; the fixed "
