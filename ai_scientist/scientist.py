@@ -26,6 +26,7 @@ from ai_scientist.model.client import ModelClient
 from ai_scientist.notes.facts import best_run
 from ai_scientist.protocols import Coder, Model, Render
 from ai_scientist.records import (
+    NEVER_RAN,
     Attempt,
     AttemptKind,
     Code,
@@ -375,6 +376,7 @@ def describe_effort(staff: Staff, seconds: float) -> Json:
     return {
         "valid_runs": max(0, len(runs) - 1),
         "executions": sum(not key.startswith("run_0/") for key in staff.laboratory.executed),
+        "failed_executions": sum(attempt["kind"] not in NEVER_RAN for attempt in attempts),
         "refused": sum(attempt["kind"] == AttemptKind.REFUSED for attempt in attempts),
         "gpu_hours": round(staff.laboratory.gpu_hours, 4),
         "seconds": round(earlier + seconds, 1),

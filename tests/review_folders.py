@@ -303,6 +303,7 @@ def report_content(name: str, runs: int) -> Json:
         "idea": name,
         "valid_runs": runs,
         "executions": runs + 1,
+        "failed_executions": 1,
         "refused": 2,
         "hypotheses": {"verdicts": [verdict], "problems": []},
         "findings": [

@@ -20,6 +20,7 @@ import pytest
 from ai_scientist.audit import audit
 from ai_scientist.inputs.templates import load_template
 from ai_scientist.notes.facts import facts
+from ai_scientist.review.summaries import summarize
 from ai_scientist.run_folder.study import read_study
 
 SET_UP = "    request = read_request(Config(), PROFILES)"
@@ -705,6 +706,10 @@ def test_noise_is_measured_and_the_winner_meets_its_placebo(launch: Launch, tmp_
     assert study.runs["run_1"].arms["no_decay"].metrics["digits/test_loss"] == pytest.approx(base)
     kinds = {attempt["step"]: attempt["kind"] for attempt in outcome.attempts()}
     assert kinds["run_1/arm_wrong_key/seed_0"] == "crashed"
+    told = summarize(outcome.folder)
+    (outcome.folder / "report.json").rename(outcome.folder / "kept.json")
+    assert told.crashed == summarize(outcome.folder).crashed == [*kinds.values()].count("crashed")
+    (outcome.folder / "kept.json").rename(outcome.folder / "report.json")
     assert (outcome.folder / "run_1" / "confirmation" / "seed_1001" / "stdout.log").is_file()
     hypothesis = outcome.report["hypotheses"][0]
     assert hypothesis["hypothesis"]["proposed_by"] == "model"

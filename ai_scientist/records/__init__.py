@@ -35,6 +35,7 @@ from ai_scientist.records.plain import (
     Scalar,
 )
 from ai_scientist.records.study import (
+    NEVER_RAN,
     Attempt,
     AttemptKind,
     Check,
@@ -51,6 +52,7 @@ from ai_scientist.records.study import (
 )
 
 __all__ = [
+    "NEVER_RAN",
     "Attempt",
     "AttemptKind",
     "Check",

@@ -78,6 +78,10 @@ class AttemptKind(StrEnum):
     """By a person."""
 
 
+NEVER_RAN = frozenset({AttemptKind.NOT_APPLIED, AttemptKind.REFUSED, AttemptKind.REJECTED})
+"""Kinds of attempts that cost no execution; all others are executions that failed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
     """An edit or execution that led to no valid run: kept, counted, shown."""

@@ -155,7 +155,8 @@ def summarize(folder: Path) -> Summary:
     ours = bool(idea) and ((folder / "settings.json").exists() or bool(report))
     state, reason = state_of(folder, report, ours)
     finished = bool(report) and state in ("done", "failed")
-    counts = report_counts(report) if finished and "refused" in report else count_folder(folder)
+    counted = finished and "failed_executions" in report
+    counts = report_counts(report) if counted else count_folder(folder)
     cost = number(report.get("cost_usd")) if report else sum_costs(folder / "calls.jsonl")
     return Summary(
         name=folder.name,
@@ -232,10 +233,11 @@ def last_step(folder: Path) -> str:
 
 def report_counts(report: Json) -> tuple[int, int, int]:
     """Return (valid, refused, crashed) as the report has them."""
-    valid = int(number(report.get("valid_runs")) or 0)
-    refused = int(number(report.get("refused")) or 0)
-    executions = int(number(report.get("executions")) or valid)
-    return valid, refused, max(0, executions - valid)
+    valid, refused, crashed = (
+        int(number(report.get(name)) or 0)
+        for name in ("valid_runs", "refused", "failed_executions")
+    )
+    return valid, refused, crashed
 
 
 def count_folder(folder: Path) -> tuple[int, int, int]:
@@ -249,7 +251,7 @@ def count_folder(folder: Path) -> tuple[int, int, int]:
         if re.fullmatch(r"run_[1-9]\d*", name):
             valid += (folder / name / "final_info.json").exists()
     for path in (folder / "attempts").glob("*.json"):
-        executed = ".execution_" in path.name
+        executed = bool(re.search(r"\.(?:execution|seed)_\d", path.name))
         crashed += executed
         refused += not executed
     return valid, refused, crashed
