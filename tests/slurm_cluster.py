@@ -105,6 +105,27 @@ class Cluster:
             time.sleep(0.1)
         self.fail("its node did not come up within 30 s")
 
+    def save_state(self) -> None:
+        """Wait until slurmctld has written down what runs and what waits.
+
+        A job whose start was not written is started again by the next slurmctld; the node finds
+        its number in use, and drains.
+        """
+        saved = self.folder / "state" / "job_state"
+        asked = time.time()
+        for job in self.call("squeue", "-h", "-o", "%A").split():
+            self.call("scontrol", "update", f"JobId={job}", "Comment=saved")  # a change: it saves
+        deadline = time.monotonic() + 30
+        while saved.stat().st_mtime <= asked:
+            if time.monotonic() > deadline:
+                self.fail("slurmctld did not save its state within 30 s")
+            time.sleep(0.1)
+
+    def resume_node(self) -> None:
+        """Take the node back into use where what one test did has drained it."""
+        for host in self.call("sinfo", "-h", "-N", "-t", "drain,down", "-o", "%N").split():
+            self.call("scontrol", "update", f"NodeName={host}", "State=RESUME")
+
     def kill_controller(self) -> None:
         """Kill slurmctld with -9."""
         self.daemons["slurmctld"].kill()

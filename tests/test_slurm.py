@@ -149,10 +149,17 @@ def test_the_environment_stays_here() -> None:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A Slurm of one node with four stand-in GPUs."""
+def slurm() -> Iterator[Cluster]:
+    """A Slurm of one node with four stand-in GPUs, for all tests of this file."""
     with running_cluster() as up:
         yield up
+
+
+@pytest.fixture
+def cluster(slurm: Cluster) -> Cluster:
+    """That Slurm with its node in use, whatever the test before has done to it."""
+    slurm.resume_node()
+    return slurm
 
 
 @pytest.fixture
@@ -244,12 +251,10 @@ def test_the_controller_is_killed_and_comes_back(
 ) -> None:
     """With slurmctld killed by -9 while jobs run and wait, each ends all the same."""
     keys = [f"run_{n}/execution_1" for n in range(6)]
-    runs = [start(key, seconds=6) for key in keys]
-    saved = cluster.folder / "state" / "job_state"
+    runs = [start(key, seconds=15) for key in keys]
     wait_until(lambda: len(cluster.call("squeue", "-h").splitlines()) >= 6, what="six jobs")
-    submitted = time.time()  # ids that are not saved would be used twice, and drain the node
     wait_until(lambda: sum(_began(tmp_path, key) for key in keys) == GPUS, what="four starts")
-    wait_until(lambda: saved.stat().st_mtime > submitted, what="slurmctld to save its state")
+    cluster.save_state()
     cluster.kill_controller()
     with pytest.raises(CouldNotAsk):
         cluster.client.jobs("anything")
