@@ -39,7 +39,10 @@ ROWS = [
     ("the same, in the abstract", "lost_idea", "wrong_attribution", "", "41.23% in “Our method"),
     ("correlations of no log", "lost_idea", "unsupported_number", "", "0.091"),
     ("and their baseline", "lost_idea", "unsupported_number", "run_0", "0.204"),
+    ("… which another metric happens to equal", "lost_idea", "unsupported_number", "", "scr_dir2"),
+    ("the baseline's variance, in a list", "lost_idea", "wrong_attribution", "run_6", "41.23% in"),
     ("an ablation of no log", "lost_idea", "unsupported_number", "", "333.77"),
+    ("… in a list", "lost_idea", "unsupported_number", "", "256 in"),
     ("an ablated value as baseline", "lost_idea", "wrong_attribution", "", "9.44"),
     ("a citation of nothing", "lost_idea", "unknown_citation", "", "nobody2031"),
     ("a figure of nothing", "lost_idea", "missing_figure", "", "loss_curves"),
@@ -54,6 +57,9 @@ ROWS = [
     ("a seed as the change", "widths", "seed_only_change", "run_1", "seeds"),
     ("a comment as the change", "widths", "identical_code", "run_2", "run_1"),
     ("a cut-off result", "widths", "missing_result", "run_2", "not valid JSON"),
+    ("an improvement between widths", "widths", "not_comparable", "run_1", "46.0% in"),
+    ("a run that only notes tell", "told_in_notes", "missing_result", "run_2", "no result"),
+    ("… at another width", "told_in_notes", "not_comparable", "run_1", "41.2% in"),
     ("a run that never was", "widths", "unknown_run", "", "run 7"),
     ("a metric never measured", "widths", "unsupported_number", "run_1", "0.926"),
     ("a run on edits that failed", "told_in_a_chat", "edit_not_applied", "run_2", "$0.25"),
@@ -65,6 +71,13 @@ ROWS = [
     ("a wrong axis would pass", "told_in_a_chat", "equal_axes", "run_1", "`rows.T @ rows`"),
     ("another layer's result", "told_in_a_chat", "foreign_result", "run_0", "hook_layer 3"),
     ("another width's result", "told_in_a_chat", "foreign_result", "run_0", "d_sae 192"),
+    (
+        "a false comparison in a reply",
+        "told_in_a_chat",
+        "wrong_comparison",
+        "",
+        "not higher than 44.81",
+    ),
     ("a constant nobody recorded", "told_in_a_chat", "config_drift", "run_3", "`step` is 900"),
 ]
 
@@ -110,7 +123,8 @@ def test_true_sentences_of_the_same_folder_are_left_alone(
     """What the records say truly is no finding."""
     for true in ("318.64", "355.91", "355.91284", "14.6%", "2.8%", "301.90"):
         assert not [f for f in found["lost_idea"] if f.detail.startswith(f"{true} in")]
-    assert "46.0%" not in " ".join(f.detail for f in found["widths"])
+    assert [f.kind for f in found["widths"] if "46.0%" in f.detail] == ["not_comparable"]
+    assert "22.1%" not in " ".join(f.detail for f in found["told_in_notes"])
 
 
 def test_json_has_the_documented_form() -> None:
@@ -314,6 +328,7 @@ def test_a_value_told_of_several_runs_is_found_without_results(tmp_path: Path) -
         for n in (1, 2, 3)
     ]
     (tmp_path / "notes.txt").write_text("\n".join(heads))
-    found = [(f.kind, f.run, f.where) for f in audit(tmp_path)]
-    assert found == [("identical_metrics", "run_2", "notes.txt:5")]
-    assert "701.0478 is told of run_1, run_2, run_3" in audit(tmp_path)[0].detail
+    same, *lost = audit(tmp_path)
+    assert (same.kind, same.run, same.where) == ("identical_metrics", "run_2", "notes.txt:5")
+    assert "701.0478 is told of run_1, run_2, run_3" in same.detail
+    assert [(f.kind, f.run) for f in lost] == [("missing_result", f"run_{n}") for n in (1, 2, 3)]

@@ -15,12 +15,18 @@ from ai_scientist.audit.code import run_sources
 from ai_scientist.audit.paper import (
     check_notes_text,
     check_paper_text,
+    confounded_changes,
     notes_and_plots,
     paper_of,
 )
 from ai_scientist.audit.rebuilt import code_from_chats, with_what_was_told
 from ai_scientist.audit.runs import run_findings
-from ai_scientist.audit.told import check_told_prose, told_of_several_runs
+from ai_scientist.audit.told import (
+    check_told_prose,
+    false_in_replies,
+    told_of_several_runs,
+    told_only_in_notes,
+)
 from ai_scientist.claims import Number, Report
 from ai_scientist.errors import InputError
 from ai_scientist.records import Finding, Json, Study
@@ -63,9 +69,13 @@ def audit_study(study: Study) -> Report:
         *(one for chat in chats for one in chat_findings(chat, in_folder | study.runs.keys())),
         *notes_and_plots(study),
         *notes.findings,
+        *confounded_changes(notes, study),
         *paper.findings,
         *told.findings,
+        *confounded_changes(told, study),
         *told_of_several_runs(study),
+        *told_only_in_notes(study),
+        *false_in_replies(study, chats),
     ]
     numbers = (*notes.numbers, *paper.numbers, *told.numbers)
     return Report(numbers=numbers, findings=tuple(dict.fromkeys(findings)))

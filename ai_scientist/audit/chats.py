@@ -52,6 +52,8 @@ class Reply:
     blocks: list[Block] = field(default_factory=list)
     cost_usd: float | None = None
     prompt_tokens: int = 0
+    said: list[tuple[int, str]] = field(default_factory=list)
+    """Its lines outside listings, with their numbers in the history."""
     malformed: bool = False
     """Its edits, or some of them, could not be taken."""
     unmatched: bool = False
@@ -225,6 +227,8 @@ class _Reader:
     def __init__(self) -> None:
         self.requests = [Request(line=1)]
         self._blocks: list[Block] = []
+        self._said: list[tuple[int, str]] = []
+        self._listing = False
         self._asking = False
         self._last_text = ""
         self._echo = ""
@@ -238,6 +242,7 @@ class _Reader:
         elif self._search is not None:
             self._take_block(line)
         elif line.startswith("####"):
+            self._listing = False
             if not self._asking:
                 self.requests.append(Request(line=number))
             self._asking = True
@@ -248,8 +253,12 @@ class _Reader:
             self._echo = echo[1].strip()
         elif line.strip():
             self._asking = False
-            if not line.startswith(("```", "~~~")):
-                self._last_text = line.strip().strip("`*#: ")
+            if line.startswith(("```", "~~~")):
+                self._listing = not self._listing
+                return
+            self._last_text = line.strip().strip("`*#: ")
+            if not self._listing:
+                self._said.append((number, line))
 
     def _take_remark(self, line: str) -> None:
         self._asking = False
@@ -257,9 +266,12 @@ class _Reader:
         if tokens := TOKENS.match(line):
             sent = float(tokens["sent"].replace(",", "")) * UNITS[tokens["unit"]]
             usd = float(tokens["usd"]) if tokens["usd"] else None
-            reply = Reply(blocks=self._blocks, cost_usd=usd, prompt_tokens=round(sent))
+            reply = Reply(
+                blocks=self._blocks, cost_usd=usd, prompt_tokens=round(sent), said=self._said
+            )
             request.replies.append(reply)
             self._blocks, self._search, self._replace = [], None, None
+            self._said, self._listing = [], False
         elif GIVEN_UP.match(line):
             request.given_up = True
         elif not request.replies:

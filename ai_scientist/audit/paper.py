@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ai_scientist.audit.code import Source, stem
 from ai_scientist.audit.edits import losses_of
-from ai_scientist.claims import Evidence, Report, check_prose
+from ai_scientist.audit.runs import listed_settings, moved_settings
+from ai_scientist.claims import Evidence, Report, check_prose, shorten
 from ai_scientist.claims.latex import inside
 from ai_scientist.errors import InputError
 from ai_scientist.records import Finding, OpenNumber, Study
@@ -107,6 +108,7 @@ def check_paper_text(tex: Path, study: Study, sources: Mapping[str, Source]) -> 
                     "about it",
                 )
             )
+    other += confounded_changes(report, study)
     return Report(numbers=report.numbers, findings=(*report.findings, *other))
 
 
@@ -149,6 +151,30 @@ def notes_and_plots(study: Study) -> Iterator[Finding]:
                 where="plot.py",
                 detail=f"plot.py names {', '.join(sorted(plotted, key=_number))} but not {name}",
             )
+
+
+def confounded_changes(report: Report, study: Study) -> Iterator[Finding]:
+    """Yield each typed change against a baseline that was set otherwise than the run."""
+    for number in report.numbers:
+        if len(number.between) != 2 or "run_0" not in number.between:
+            continue
+        name = next(run for run in number.between if run != "run_0")
+        run = study.runs.get(name.partition("/")[0])
+        moved = moved_settings(run, study) if run is not None else {}
+        if moved:
+            where = f"{number.file}:{number.line}"
+            yield incomparable(name, where, number.text, number.excerpt, listed_settings(moved, 4))
+
+
+def incomparable(run: str, where: str, text: str, excerpt: str, moved: str) -> Finding:
+    """Return the finding on a change between a run and a baseline that was set otherwise."""
+    return Finding(
+        kind="not_comparable",
+        run=run,
+        where=where,
+        detail=f"{text} in “{shorten(excerpt)}” is held against run_0, which was set otherwise "
+        f"({moved}): it is not the idea's doing alone",
+    )
 
 
 def _claims_of_what_is_gone(

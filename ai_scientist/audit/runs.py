@@ -104,36 +104,43 @@ def _example(results: Results, block: str, study: Study) -> str:
     return f"{metric_names(results.metrics)[path]} {value!r}"
 
 
-def _drift(study: Study) -> Iterator[Finding]:
+def moved_settings(run: Run, study: Study) -> dict[str, tuple[Scalar, Scalar]]:
+    """Return what a run sets otherwise than the baseline, beside what the idea varies."""
     base = study.runs.get("run_0")
-    if base is None:
-        return
+    moved = config_diff(base.results, run.results) if base is not None else {}
+    # A key that the baseline lacks is the idea's own; a class is what the idea replaces.
+    return {
+        key: (old, new)
+        for key, (old, new) in moved.items()
+        if old is not None and not key.endswith("_class") and not _varies(key, study)
+    }
+
+
+def listed_settings(moved: Mapping[str, tuple[Scalar, Scalar]], limit: int = 12) -> str:
+    """Return moved settings as words."""
+    listed = "; ".join(
+        f"{key.rsplit('/', 1)[-1]} {_shown(old)} -> {_shown(new)}"
+        for key, (old, new) in list(moved.items())[:limit]
+    )
+    return listed + ("" if len(moved) <= limit else f"; {len(moved) - limit} more")
+
+
+def _drift(study: Study) -> Iterator[Finding]:
     for run in study.runs.values():
         if run.name == "run_0":
             continue
-        moved = config_diff(base.results, run.results)
-        # A key that the baseline lacks is the idea's own; a class is what the idea replaces.
-        moved = {
-            key: (old, new)
-            for key, (old, new) in moved.items()
-            if old is not None and not key.endswith("_class") and not _varies(key, study)
-        }
+        moved = moved_settings(run, study)
         evaluation = {key: pair for key, pair in moved.items() if EVALUATION & set(key.split("/"))}
         for kind, keys in (
             ("not_comparable", evaluation),
             ("config_drift", {k: v for k, v in moved.items() if k not in evaluation}),
         ):
             if keys:
-                listed = "; ".join(
-                    f"{key.rsplit('/', 1)[-1]} {_shown(old)} -> {_shown(new)}"
-                    for key, (old, new) in list(keys.items())[:12]
-                )
                 yield Finding(
                     kind=kind,
                     run=run.name,
                     where=_where(run),
-                    detail=f"against run_0: {listed}"
-                    + ("" if len(keys) <= 12 else f"; {len(keys) - 12} more")
+                    detail=f"against run_0: {listed_settings(keys)}"
                     + ("; evaluated otherwise" if kind == "not_comparable" else ""),
                 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ai_scientist.claims.check import Number, Report, check_prose, mark_unsupported
+from ai_scientist.claims.check import Number, Report, check_prose, mark_unsupported, shorten
 from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.expand import (
     Expansion,
@@ -26,6 +26,7 @@ __all__ = [
     "expand_latex",
     "expand_notes",
     "mark_unsupported",
+    "shorten",
 ]
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ai_scientist.claims.binding import Scene, bind, read_scene
+from ai_scientist.claims.binding import COMPARED_WITH, Scene, bind, read_scene
 from ai_scientist.claims.directions import false_comparisons
 from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.exempt import is_no_number
@@ -60,6 +60,8 @@ class Number:
     """The words around it, as they stand in the flat text."""
     kind: str = ""
     run: str = ""
+    between: tuple[str, ...] = ()
+    """The run and the reference that a change is between, where the words say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,8 @@ class _Checker:
     recent: tuple[str, ...] = ()
     """Paths of every metric that this paragraph or list has named."""
     paragraph: tuple[str, int] = ("", -1)
+    lead: tuple[str, ...] = ()
+    """The run that the words above a list say the list is about."""
 
     def __post_init__(self) -> None:
         self.vocabulary = Vocabulary(self.evidence)
@@ -155,13 +159,15 @@ class _Checker:
             text,
             numerals,
             self.vocabulary,
-            here=self._heading_run(unit),
+            here=(self.lead if unit.item else ()) or self._heading_run(unit),
             before=self.before,
             recent=self.recent,
         )
         if scene.metrics:
             self.before = scene.metrics[-1].paths
             self.recent += tuple(path for m in scene.metrics for path in m.paths)
+        if not unit.item:
+            self.lead = self._leads(scene)
         self._unknown_runs(scene, unit)
         bindings = bind(scene, self.evidence)
         judge = SentenceJudge(self.evidence, self.vocabulary)
@@ -178,6 +184,14 @@ class _Checker:
             self.findings.append(
                 Finding(kind="wrong_comparison", run=false.run, where=where, detail=false.detail)
             )
+
+    def _leads(self, scene: Scene) -> tuple[str, ...]:
+        """Return the run that `The final run reached:` says of the list below it."""
+        if not scene.text.rstrip().endswith(":"):
+            return ()
+        compared = any(COMPARED_WITH.search(scene.text[: m.start]) for m in scene.runs)
+        sure = len(scene.runs) == 1 and scene.runs[0].sure and not compared
+        return scene.named_runs if sure and len(scene.named_runs) == 1 else ()
 
     def _heading_run(self, unit: Sentence) -> tuple[str, ...]:
         if unit.context in ("abstract", "caption"):
@@ -246,6 +260,7 @@ class _Checker:
                 excerpt=excerpt[:300],
                 kind=ruling.kind,
                 run=ruling.run,
+                between=ruling.between,
             )
         )
         if ruling.kind:
@@ -254,7 +269,7 @@ class _Checker:
                     kind=ruling.kind,
                     run=ruling.run,
                     where=_where(place),
-                    detail=f"{numeral.text} in “{_shorten(excerpt)}”: {ruling.evidence}",
+                    detail=f"{numeral.text} in “{shorten(excerpt)}”: {ruling.evidence}",
                 )
             )
 
@@ -263,7 +278,8 @@ def _where(place: Place) -> str:
     return f"{place.file}:{place.line}" if place.file else f"line {place.line}"
 
 
-def _shorten(text: str, limit: int = 140) -> str:
+def shorten(text: str, limit: int = 140) -> str:
+    """Return a text on one line, cut to `limit` characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 

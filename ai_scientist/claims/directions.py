@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ai_scientist.claims.binding import LIST_GAP, Binding, Scene
 from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.exempt import is_counted
+from ai_scientist.claims.reading import CLAUSE_END
 from ai_scientist.claims.vocabulary import MetricMention, RunMention
 from ai_scientist.results.tables import format_number
 
@@ -43,9 +44,6 @@ FROM_TO = re.compile(
     r"grew|grow|declin|degrad|worsen)\w*"
     r"[^.;]{0,60}?\bfrom\s+[~≈]?\Z",
     re.I,
-)
-CLAUSE_END = re.compile(
-    r"[;]|,\s+(?:but|while|whereas|although|and\s+(?:is|has|the))\b|\bwhile\b|\bbut\b|\bwhereas\b"
 )
 
 

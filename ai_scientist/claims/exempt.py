@@ -78,7 +78,7 @@ THRESHOLD = re.compile(
 GENERAL_SETTING = re.compile(
     r"\b(?:batch siz\w+|learning rate|penalt\w+|threshold|temperature|width|dictionary size|"
     r"weight decay|coefficient|momentum|dropout)\s*(?:of|from|to|=|:|is|was|\(|at|"
-    r"from\s+[\d.,]+\s+to|[\s])*\Z",
+    r"(?:reduc|increas|rais|lower|chang|vary|doubl|halv)\w*|from\s+[\d.,]+\s+to|[\s])*\Z",
     re.I,
 )
 RESULT_WORDS = re.compile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import statistics
@@ -32,6 +33,8 @@ class Ruling:
     kind: str = ""
     """Kind of the finding it makes; empty when none."""
     run: str = ""
+    between: tuple[str, ...] = ()
+    """The run and the reference that a change is between."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,11 @@ class Judge:
 
     # --- differences -----------------------------------------------------------------------------
 
+    def between(self, binding: Binding, scene: Scene) -> tuple[str, ...]:
+        """Return the run and the reference that a change is between; empty when they are open."""
+        pairs = set(itertools.islice(self._operands(binding, scene), 2))
+        return pairs.pop() if len(pairs) == 1 else ()
+
     def _derived(self, numeral: Numeral, binding: Binding, scene: Scene) -> Ruling | None:
         paths = binding.paths or self.evidence.paths
         for a, b in self._operands(binding, scene):
@@ -180,7 +188,7 @@ class Judge:
                             or (binding.group and len(binding.runs) > 1)
                         ):
                             return _ambiguous(text)
-                        return Ruling(verdict="derived", evidence=text, run=a)
+                        return Ruling(verdict="derived", evidence=text, run=a, between=(a, b))
         return None
 
     def _operands(self, binding: Binding, scene: Scene) -> Iterator[tuple[str, str]]:

@@ -151,6 +151,8 @@ class _Reader:
     context: Context = "text"
     heading: str = ""
     results: bool = False
+    listed: bool = False
+    """Inside a list, whose entries are items."""
     number: int = 0
     flat: _Flat = field(default_factory=_Flat)
     units: list[Unit] = field(default_factory=list)
@@ -173,6 +175,7 @@ class _Reader:
                             context=self.context,
                             heading=self.heading,
                             results=self.results or self.context in ("abstract", "caption"),
+                            item=self.listed,
                             paragraph=self.number,
                         )
                     )
@@ -212,15 +215,16 @@ class _Reader:
         floating = name.rstrip("*") in ("table", "figure", "wraptable", "wrapfigure")
         if floating or name in ("abstract", "itemize", "enumerate", "document"):
             self.flush()
-        outer = (self.context, self.caption)
+        outer = (self.context, self.caption, self.listed)
         if name == "abstract":
             self.context = "abstract"
+        self.listed = self.listed or name in ("itemize", "enumerate")
         if floating:
             self.caption = self._caption_of(node)
         self.walk(node.nodelist)
         if floating or name in ("abstract", "itemize", "enumerate", "document"):
             self.flush()
-        self.context, self.caption = outer
+        self.context, self.caption, self.listed = outer
 
     def _caption_of(self, node: Any) -> str:
         inner = _Reader(self.source, self.file, None, self.macros, [])

@@ -70,7 +70,8 @@ OTHER_QUANTITY = re.compile(
     r"|except|exclud\w*|without|before|after|earlier|previous\w*|former|latter|initial\w*|first"
     r"|second|fourth|last|relative|ratio|factor|normali\w*|log|subset|split|held|valid\w*|layers?"
     r"|extrapolat\w*|interpolat\w*|would|if|al|there|elsewhere|originally|difference|gap|until"
-    r"|prior|literature|respective|(?:lower|upper)\s+(?:end|bound|limit))\b",
+    r"|prior|literature|respective|(?:lower|upper)\s+(?:end|bound|limit))\b"
+    r"(?!-(?:based|guided|weighted|ranked|aware)\b)",
     re.I,
 )
 """Words that make a number another quantity even from another part of its sentence."""
@@ -92,11 +93,20 @@ AVERAGE_NAMED = re.compile(
     re.I,
 )
 """An average that belongs to a measure's name: `average decoder weight correlation`."""
+STATISTIC = re.compile(
+    r"\b(?:correlations?|covariances?|entrop(?:y|ies)|kurtosis|skewness|perplexit(?:y|ies)"
+    r"|redundancy|coherence|overlaps?)\b",
+    re.I,
+)
+"""Quantities that no other name stands for."""
 WORD = re.compile(r"[A-Za-z][A-Za-z'’]*")
 OWN_NUMBER = re.compile(r"\s+(?:[a-z]+\s+){0,2}[-−+~≈]?\d+\.\d")
 CONDITION = re.compile(r"\b(?:with|at|for|under|using)\s+[~≈]?\Z", re.I)
 LINK = re.compile(r"\b(?:relative to|compared (?:to|with)|with respect to)\s+", re.I)
 BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
+CLAUSE_END = re.compile(
+    r"[;]|,\s+(?:but|while|whereas|although|and\s+(?:is|has|the))\b|\bwhile\b|\bbut\b|\bwhereas\b"
+)
 BOUNDARY = re.compile(r"[;:,()\[\]—]|\s[–-]\s|\s--\s")
 
 
@@ -175,8 +185,11 @@ def comparison_doubt(start: int, end: int, scene: Scene, vocabulary: Vocabulary)
     text = _understood(scene.text, (*scene.runs, *scene.metrics), vocabulary)
     first, last = text.rfind(";", 0, start) + 1, text.find(";", end)
     last = last if last >= 0 else len(text)
+    opens = max([first, *(m.end() for m in CLAUSE_END.finditer(text, first, start))])
+    closed = CLAUSE_END.search(text, end, last)
+    closes = closed.start() if closed else last
     every: list[Mention | Numeral] = [*scene.runs, *scene.metrics, *scene.numerals]
-    named = [place for one in every for place in (one.start, one.end) if first <= place <= last]
+    named = [place for one in every for place in (one.start, one.end) if opens <= place <= closes]
     near = min([start, *named]), max([end, *named])
     beyond = f"{text[first : near[0]]} {text[near[1] : last]}"
     word = _strange(text[slice(*near)], change=True) or OTHER_QUANTITY.search(beyond)
@@ -195,6 +208,18 @@ def is_foreign(numeral: Numeral, scene: Scene) -> bool:
         and any(mention.runs and mention.sure for mention in scene.runs) | bool(scene.here)
         and not OTHER_QUANTITY.search(AVERAGE_NAMED.sub("", scene.text))
     )
+
+
+def unmeasured(numeral: Numeral, scene: Scene, evidence: Evidence) -> str:
+    """Return the statistic that a number is told of and no run measured; empty when there is none.
+
+    What equals such a number is another quantity's value, and supports nothing.
+    """
+    told = STATISTIC.search(scene.text) if is_foreign(numeral, scene) else None
+    if told is None:
+        return ""
+    start = told[0][:4].lower()
+    return "" if any(start in path.lower() for path in evidence.paths) else told[0]
 
 
 def _is_fine(numeral: Numeral) -> bool:

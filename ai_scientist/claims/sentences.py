@@ -22,7 +22,7 @@ from ai_scientist.claims.exempt import (
 from ai_scientist.claims.judging import Judge, Ruling
 from ai_scientist.claims.numerals import Numeral
 from ai_scientist.claims.quantities import SOFTENED, Quantities
-from ai_scientist.claims.reading import doubt
+from ai_scientist.claims.reading import doubt, unmeasured
 from ai_scientist.claims.vocabulary import Vocabulary
 
 VARIED = re.compile(r"\b(?:reduc|increas|rais|lower|chang|vary|doubl|halv|sweep|ablat)\w*", re.I)
@@ -72,9 +72,27 @@ class SentenceJudge:
             return self._unnamed(numeral, binding, scene, change=change, told=told)
         if not binding.paths and numeral.integer and numeral.digits < 3 and not numeral.percent:
             return None  # a small whole number beside a run is a count of something
-        return self._judge(numeral, binding, scene, change=change)
+        ruling = self._judge(numeral, binding, scene, change=change)
+        if change and not ruling.between:
+            return replace(ruling, between=self.judge.between(binding, scene))
+        return ruling
 
     def _judge(self, numeral: Numeral, binding: Binding, scene: Scene, *, change: bool) -> Ruling:
+        """Rule on a number; what it equals supports it only where that was measured."""
+        ruling = self._ruled(numeral, binding, scene, change=change)
+        if ruling.verdict != "ambiguous" or known_setting(numeral, self.vocabulary):
+            return ruling
+        statistic = unmeasured(numeral, scene, self.evidence)
+        if not statistic:
+            return ruling
+        evidence = f"no run measured `{statistic.lower()}`, whatever else equals this number"
+        return Ruling(
+            verdict="unsupported",
+            kind="unsupported_number",
+            evidence=f"{evidence} ({ruling.evidence})",
+        )
+
+    def _ruled(self, numeral: Numeral, binding: Binding, scene: Scene, *, change: bool) -> Ruling:
         """Rule on a number; a finding only where its words have one reading, and it is false."""
         ruling = self.judge.rule(numeral, binding, scene, change=change)
         if ruling.kind and (where := known_setting(numeral, self.vocabulary)):
