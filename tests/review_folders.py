@@ -305,7 +305,7 @@ def report_content(name: str, runs: int) -> Json:
         "executions": runs + 1,
         "failed_executions": 1,
         "refused": 2,
-        "hypotheses": {"verdicts": [verdict], "problems": []},
+        "hypotheses": [verdict],
         "findings": [
             {
                 "kind": "unsupported_number",

@@ -279,6 +279,53 @@ def test_a_run_survives_its_capsule(tmp_path: Path) -> None:
     assert read_study(tmp_path).runs["run_1"].results == results
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("run_1/run.json", '{"name": "run_1", "config_diff_baseline": [1]}'),
+        ("run_1/run.json", '{"name": "run_1", "title": 5, "checks": [{"gate": 1}]}'),
+        ("hypotheses.json", '{"hypotheses": null}'),
+        ("hypotheses.json", '{"hypotheses": [3, {"metric": "loss", "direction": "sideways"}]}'),
+        ("attempts/a.json", '{"step": "run_1/edit_1", "kind": "odd"}'),
+        ("attempts/a.json", '{"step": "run_1/edit_1", "kind": "refused"}'),
+        ("report.json", '{"hypotheses": [{"hypothesis": {"metric": 1}, "verdict": "confirmed"}]}'),
+        ("report.json", '{"findings": [{"kind": [], "detail": {}}]}'),
+        ("settings.json", "[" * 100_000),
+    ],
+)
+def test_what_another_system_broke_is_left_out(tmp_path: Path, name: str, content: str) -> None:
+    """A record that cannot be read is passed over; the results beside it are read all the same."""
+    (tmp_path / "run_1").mkdir()
+    (tmp_path / "attempts").mkdir()
+    (tmp_path / "run_1" / "final_info.json").write_text('{"loss": 1.5}')
+    (tmp_path / name).write_text(content)
+    study = read_study(tmp_path)
+    run = study.runs["run_1"]
+    assert (run.title, run.results.metrics) == ("run_1", {"loss": 1.5})
+    kept = (study.attempts, study.hypotheses, study.judgements, study.findings, study.settings)
+    assert not any(kept)
+
+
+@pytest.mark.parametrize(
+    ("heading", "title"),
+    [
+        ("## Run 1: Better", "Better"),
+        ("### run_1 (Better)", "Better"),
+        ("# Run 1 – Better  ", "Better"),
+        ("## Run 1: Better (no bias)", "Better (no bias)"),
+        ("## Run 1:\n\nDescription: not a title", "run_1"),
+        (f"## Run 1: a{' ' * 100_000}b", f"a{' ' * 199}"),
+    ],
+    ids=["colon", "brackets", "dash", "both", "none", "long"],
+)
+def test_a_title_stands_in_the_heading(tmp_path: Path, heading: str, title: str) -> None:
+    """A run's title is what its heading says in that line, however long the line is."""
+    (tmp_path / "run_1").mkdir()
+    (tmp_path / "run_1" / "final_info.json").write_text('{"loss": 1.5}')
+    (tmp_path / "notes.txt").write_text(f"# Title: T\n{heading}\n")
+    assert read_study(tmp_path).runs["run_1"].title == title
+
+
 TOLD = """#### For reference, the baseline results are as follows:
 #### {'m': {'final_info': {'final_loss': 200.2254}}}
 ####

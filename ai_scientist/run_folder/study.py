@@ -10,19 +10,21 @@ Nothing here raises for what another system left out or broke: a run without a r
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from ai_scientist.errors import InputError, ResultError, ScientistError
 from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.records import (
     Attempt,
-    AttemptKind,
-    Check,
     Finding,
     Hypothesis,
     Idea,
@@ -32,12 +34,12 @@ from ai_scientist.records import (
     Results,
     Run,
     Study,
-    Verdict,
 )
 from ai_scientist.results.reading import combine, config_diff, read_results
 
 MAX_JSON_BYTES = 16_000_000
 RUN_FOLDER = re.compile(r"run_(\d+)\Z")
+T = TypeVar("T")
 
 
 def run_to_json(run: Run) -> Json:
@@ -50,18 +52,13 @@ def run_to_json(run: Run) -> Json:
 def run_from_json(
     content: Mapping[str, Any], results: Results, arms: Mapping[str, Results] | None = None
 ) -> Run:
-    """Rebuild a run from run.json's content and its results; unknown keys are left out."""
-    known = {field.name for field in dataclasses.fields(Run)} - {"results", "arms"}
-    values = {key: value for key, value in content.items() if key in known}
-    for key in ("command", "seeds", "confounded"):
-        if key in values:
-            values[key] = tuple(values[key])
-    for key in ("config_diff_baseline", "config_diff_previous"):
-        if key in values:
-            values[key] = {path: (old, new) for path, (old, new) in values[key].items()}
-    if "checks" in values:
-        values["checks"] = tuple(Check(**check) for check in values["checks"])
-    return Run(**values, results=results, arms=dict(arms or {}))
+    """Rebuild a run from run.json's content and its results; unknown keys are left out.
+
+    Raises ValueError where a value is missing or none of its kind.
+    """
+    measured = {"results": results, "arms": dict(arms or {})}
+    run: Run = _reader(Run).validate_python({**content, **measured})
+    return run
 
 
 def attempt_to_json(attempt: Attempt) -> Json:
@@ -70,10 +67,23 @@ def attempt_to_json(attempt: Attempt) -> Json:
 
 
 def attempt_from_json(content: Mapping[str, Any]) -> Attempt:
-    """Rebuild an attempt; unknown keys are left out."""
-    known = {field.name for field in dataclasses.fields(Attempt)}
-    values = {key: value for key, value in content.items() if key in known}
-    return Attempt(**{**values, "kind": AttemptKind(values["kind"])})
+    """Rebuild an attempt; unknown keys are left out. Raises ValueError as `run_from_json` does."""
+    attempt: Attempt = _reader(Attempt).validate_python(content)
+    return attempt
+
+
+@cache
+def _reader(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _readable(kind: Callable[..., T], entries: object) -> tuple[T, ...]:
+    """Return those of `entries`, where they are a list at all, that can be read as a `kind`."""
+    found = []
+    for entry in entries if isinstance(entries, list) else []:
+        with contextlib.suppress(ValidationError):
+            found.append(_reader(kind).validate_python(entry))
+    return tuple(found)
 
 
 def read_study(folder: Path, metrics: Mapping[str, MetricSpec] | None = None) -> Study:
@@ -88,14 +98,15 @@ def read_study(folder: Path, metrics: Mapping[str, MetricSpec] | None = None) ->
     specs, primary = _template(folder)
     runs, findings = _runs(folder)
     kept = [_object(path) for path in sorted((folder / "attempts").glob("*.json"))]
+    fixed = _object(folder / "hypotheses.json")
     return Study(
         folder=folder,
         idea=_idea(folder),
         runs=runs,
-        attempts=tuple(attempt_from_json(one) for one in kept if {"step", "kind"} <= set(one)),
-        hypotheses=_hypotheses(folder),
-        judgements=_judgements(report),
-        findings=(*findings, *_findings(report)),
+        attempts=_readable(Attempt, kept),
+        hypotheses=_readable(Hypothesis, fixed.get("hypotheses")),
+        judgements=_readable(Judgement, report.get("hypotheses")),
+        findings=(*findings, *_readable(Finding, report.get("findings"))),
         settings=settings,
         metrics=metrics or specs,
         primary_metric=primary,
@@ -157,10 +168,8 @@ def _run(
 ) -> Run:
     title = titles.get(name, "Baseline" if name == "run_0" else name)
     if capsule.get("name") == name:
-        try:
+        with contextlib.suppress(ValueError):  # a damaged capsule: its results are still readable
             return run_from_json({"title": title, **capsule}, results, arms)
-        except (TypeError, ValueError):
-            pass  # a damaged capsule: its results are still readable
     base = before.get("run_0")
     previous = list(before.values())[-1] if before else None
     return Run(
@@ -177,8 +186,12 @@ def _run(
 def run_titles(folder: Path) -> dict[str, str]:
     """Read run titles from the headings of notes.txt: `## Run 3: TITLE` or `## Run 3 (TITLE)`."""
     text = read_text(folder / "notes.txt")
-    found = re.findall(r"^#+\s*Run[ _](\d+)\s*[:(–-]?\s*(.*?)\)?\s*$", text, re.M | re.I)
-    return {f"run_{number}": title.strip()[:200] for number, title in found if title.strip()}
+    found = re.findall(r"^#+[ \t]*Run[ _](\d+)[ \t]*([:(–-]?)(.*)$", text, re.M | re.I)
+    titles = {
+        f"run_{number}": rest.strip().removesuffix(")" if mark == "(" else "").strip()
+        for number, mark, rest in found
+    }
+    return {name: title[:200] for name, title in titles.items() if title}
 
 
 def read_text(path: Path, limit: int = MAX_JSON_BYTES) -> str:
@@ -218,45 +231,6 @@ def _idea(folder: Path) -> Idea:
         implementation_plan=str(given.get("Implementation_Plan", "")),
         given=given,
     )
-
-
-def _hypotheses(folder: Path) -> tuple[Hypothesis, ...]:
-    entries = _object(folder / "hypotheses.json").get("hypotheses", [])
-    known = {field.name for field in dataclasses.fields(Hypothesis)}
-    return tuple(
-        Hypothesis(**{key: value for key, value in entry.items() if key in known})
-        for entry in entries
-        if isinstance(entry, dict) and {"metric", "direction"} <= set(entry)
-    )
-
-
-def _judgements(report: Json) -> tuple[Judgement, ...]:
-    stored = report.get("hypotheses", [])
-    entries = stored.get("verdicts", []) if isinstance(stored, dict) else stored
-    found = []
-    for entry in entries if isinstance(entries, list) else []:
-        try:
-            found.append(
-                Judgement(
-                    hypothesis=Hypothesis(**entry["hypothesis"]),
-                    verdict=Verdict(entry["verdict"]),
-                    reason=str(entry.get("reason", "")),
-                    run=str(entry.get("run", "")),
-                )
-            )
-        except (KeyError, TypeError, ValueError):
-            continue
-    return tuple(found)
-
-
-def _findings(report: Json) -> list[Finding]:
-    entries = report.get("findings", [])
-    known = {field.name for field in dataclasses.fields(Finding)}
-    return [
-        Finding(**{key: str(value) for key, value in entry.items() if key in known})
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, dict) and {"kind", "detail"} <= set(entry)
-    ]
 
 
 def _template(folder: Path) -> tuple[dict[str, MetricSpec], str | None]:
