@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from ai_scientist.errors import ReplyError, ResultError
+from ai_scientist.judging.statistics import compare
 from ai_scientist.records import MetricSpec, Results
+from ai_scientist.results.files import results_from_json, results_to_json
 from ai_scientist.results.naming import metric_names
 from ai_scientist.results.reading import combine, config_diff, read_results, resolve, short_name
 
@@ -148,6 +150,50 @@ def test_optional_values_that_are_not_finite_are_not_run(tmp_path: Path) -> None
     results = read_results(written(tmp_path, '{"loss": 1, "kl": NaN, "big": 1e999}'), {})
     assert results.metrics == {"loss": 1.0}
     assert set(results.not_run) == {"kl", "big"}
+
+
+def test_numbers_too_large_to_compare_are_not_run(tmp_path: Path) -> None:
+    """A loss that diverged can be combined and compared whatever its size, or is not run."""
+    results = [
+        read_results(written(tmp_path, json.dumps({"kept": size, "left": size * 1e8})), {})
+        for size in (-1e75, 3e74, 1e75, 2e74, 9e74)
+    ]
+    pair, three = combine(results[:2]), combine(results[2:])
+    assert compare(pair, three, "kept").verdict == "not distinguishable"
+    assert pair.not_run == {"left": "too large to compare (3e+82)"}
+    listed = '{"d": {"means": {"a": 1.0}, "final_info_dict": {"a": [1e300, 1e300]}}}'
+    assert read_results(written(tmp_path, listed), {}).seeds == {}
+
+
+@pytest.mark.parametrize(
+    "content", ['{"means": 3}', '{"means": null}', '{"final_info": [{"a": 1}]}']
+)
+def test_a_number_without_a_name_is_none(tmp_path: Path, content: str) -> None:
+    """What no key names could be shown nowhere, so it makes no run valid."""
+    with pytest.raises(ResultError, match="holds no number"):
+        read_results(written(tmp_path, content), {})
+
+
+def test_what_is_stored_is_what_was_read(tmp_path: Path) -> None:
+    """Half a surrogate pair, which no file can hold, is replaced before anything is named by it."""
+    half = r"\ud800"
+    content = f'{{"l{half}": 1, "config": {{"k": "v{half}"}}, "not run": {{"m": "w{half}"}}}}'
+    results = read_results(written(tmp_path, content), {})
+    (tmp_path / "stored.json").write_text(json.dumps(results_to_json(results), ensure_ascii=False))
+    stored = json.loads((tmp_path / "stored.json").read_text())
+    assert results_from_json(stored) == results
+
+
+@pytest.mark.parametrize("form", ["{}", "[{}, 1]"], ids=["text", "list"])
+def test_a_change_at_the_end_of_a_long_value_is_drift(tmp_path: Path, form: str) -> None:
+    """A configuration value is cut, and two that differ beyond the cut still differ."""
+    values = [
+        json.dumps({"a": 1, "config": {"k": json.loads(form.format(f'"{"x" * 3000}{end}"'))}})
+        for end in "ab"
+    ]
+    old, new = (read_results(written(tmp_path, value), {}) for value in values)
+    assert list(config_diff(old, new)) == ["config/k"]
+    assert len(str(new.config["config/k"])) < 2100
 
 
 def test_hostile_keys_become_harmless_names(tmp_path: Path) -> None:

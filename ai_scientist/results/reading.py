@@ -11,6 +11,7 @@ finite numbers or a `ResultError` that tells the coder what to change.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -39,6 +40,9 @@ MAX_BYTES = 16_000_000
 MAX_DEPTH = 40
 MAX_LEAVES = 50_000
 MAX_KEY = 200
+MAX_TEXT = 2000
+LARGEST = 1e75
+"""Beyond it a difference squared twice, as in Welch's test, is no number any more."""
 
 VALUE_KEYS = frozenset({"means", "final_info"})
 STDERR_KEYS = frozenset({"stderr", "stderrs"})
@@ -54,9 +58,9 @@ LABEL_KEYS = frozenset({"wandb_name", "out_dir", "output_dir", "run_name"})
 def read_results(path: Path, metrics: Mapping[str, MetricSpec]) -> Results:
     """Read and flatten one final_info.json; `metrics` is what the template says of its metrics.
 
-    A non-finite or null value of an optional metric goes to `not_run`. Raises ResultError, worded
-    for the coder, for a missing, unreadable or ill-shaped file and for a required metric that is
-    missing or not a finite number.
+    A value of an optional metric that is null, not finite or beyond LARGEST goes to `not_run`.
+    Raises ResultError, worded for the coder, for a missing, unreadable or ill-shaped file and for a
+    required metric that is missing or not a finite number.
     """
     return flatten_results(_load(path), metrics, file=path.name)
 
@@ -147,9 +151,10 @@ class _Leaves:
         number = _number(value)
         if number is None:
             self.other[path] = _kind(value)
-        elif not math.isfinite(number):
+        elif not abs(number) <= LARGEST:
             if where is self.metrics:
-                self.not_run.setdefault(path, f"not a finite number ({number})")
+                what = "too large to compare" if math.isfinite(number) else "not a finite number"
+                self.not_run.setdefault(path, f"{what} ({number:g})")
         elif path in where:
             raise ResultError(f"{self.file} gives two numbers for {path!r}; keep one.")
         else:
@@ -179,6 +184,8 @@ def _walk(value: object, path: tuple[str, ...], leaves: _Leaves, depth: int) -> 
     if isinstance(value, dict):
         for key, below in value.items():
             _walk_key(key, below, path, leaves, depth)
+    elif not path:
+        leaves.other["/"] = _kind(value)  # `{"means": 3}`: no key above it names the number
     elif isinstance(value, list):
         _walk_list(value, path, leaves, depth)
     elif value is None:
@@ -202,7 +209,7 @@ def _walk_key(key: str, below: object, path: tuple[str, ...], leaves: _Leaves, d
         reasons = below if isinstance(below, dict) else {"": below}
         for name, reason in reasons.items():
             place = "/".join((*path, _clean(name)) if name else path)
-            leaves.not_run[place or "all"] = str(reason)[:500]
+            leaves.not_run[place or "all"] = _plain(str(reason))[:500]
     elif key not in CLOCK_KEYS:
         _walk(below, (*path, _segment(key, leaves.file)), leaves, depth + 1)
 
@@ -210,12 +217,14 @@ def _walk_key(key: str, below: object, path: tuple[str, ...], leaves: _Leaves, d
 def _spread(key: str, below: object, path: tuple[str, ...], leaves: _Leaves, depth: int) -> None:
     """Read a block of standard errors, or of lists with a value per seed."""
     for name, leaf in _flat(below, path, leaves.file, depth):
+        if not name:
+            continue
         if key in STDERR_KEYS:
             if _number(leaf) is not None:
                 leaves.add(leaves.stderr, name, leaf)
             continue
         numbers = [_number(item) for item in leaf] if isinstance(leaf, list) else []
-        finite = tuple(n for n in numbers if n is not None and math.isfinite(n))
+        finite = tuple(n for n in numbers if n is not None and abs(n) <= LARGEST)
         if numbers and len(finite) == len(numbers):
             leaves.seeds[name] = finite
 
@@ -223,7 +232,7 @@ def _spread(key: str, below: object, path: tuple[str, ...], leaves: _Leaves, dep
 def _walk_list(value: list[Any], path: tuple[str, ...], leaves: _Leaves, depth: int) -> None:
     """Read a list of records, each named by its first text; a bare series is no metric."""
     records = [item for item in value if isinstance(item, dict)]
-    if not path or len(records) < len(value) or not records:
+    if len(records) < len(value) or not records:
         leaves.other["/".join(path)] = "a list"
         return
     labels = [next((v for v in item.values() if isinstance(v, str)), "") for item in records]
@@ -269,7 +278,7 @@ def _segment(key: str, file: str) -> str:
 
 def _clean(key: str) -> str:
     """Return a key as it stands in a path; a slash in it parts it, with or without spaces."""
-    plain = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", "-", key)
+    plain = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+", "-", key)
     return "/".join(part.strip() or "-" for part in plain.split("/"))
 
 
@@ -341,11 +350,21 @@ def _number(value: object) -> float | None:
 
 
 def _scalar(value: object) -> Scalar:
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    return json.dumps(value, sort_keys=True)[:2000]
+    text = _plain(value) if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    if len(text) <= MAX_TEXT:
+        return text
+    # With its hash, so that a change beyond the cut still shows.
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{text[:MAX_TEXT]} … {len(text)} characters, sha256 {digest[:16]}"
+
+
+def _plain(text: str) -> str:
+    """Return a text that UTF-8 can hold: JSON may give half of a surrogate pair."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _kind(value: object) -> str:
