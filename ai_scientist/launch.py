@@ -19,14 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ai_scientist.errors import InputError
-from ai_scientist.inputs.ideas import find_idea, find_recording, parse_idea
-from ai_scientist.inputs.settings import (
-    Places,
-    Settings,
-    raise_limits,
-    read_keys,
-    settings_from_json,
-)
+from ai_scientist.inputs.ideas import find_idea, find_recording
+from ai_scientist.inputs.settings import Places, Settings, read_keys, read_settings
 from ai_scientist.inputs.templates import find_template
 from ai_scientist.machine.environments import default_cache_root
 from ai_scientist.model.prices import load_prices
@@ -84,27 +78,28 @@ def launch_ideas(options: argparse.Namespace) -> int:
 
 def resume_idea(path: Path, options: argparse.Namespace, places: Places) -> int:
     """Go on with a run folder, with the budgets given anew."""
-    import json
-
     from ai_scientist.scientist import Assignment
 
     folder = open_run_folder(path)
-    stored = json.loads((path / "settings.json").read_text())
-    settings = raise_limits(
-        settings_from_json(stored, f"{path}/settings.json"), limits_given(options)
-    )
-    settings = replace(
-        settings,
-        base_url=options.base_url or settings.base_url,
-        model=options.model or settings.model,
-        python=str(options.python.absolute()) if options.python else settings.python,
-    )
-    idea = parse_idea(json.loads((path / "idea.json").read_text()), f"{path}/idea.json")
+    settings = renew_settings(read_settings(path / "settings.json"), options)
+    idea = find_idea(str(path / "idea.json"), places.ideas)
     template = find_template(settings.template or "sae", places.templates)
     assignment = Assignment(
         folder=folder, idea=idea, template=template, settings=settings, places=places
     )
     return work_on(assignment, dry_run=options.dry_run)
+
+
+def renew_settings(settings: Settings, options: argparse.Namespace) -> Settings:
+    """Return the settings of a resumed idea with what was given anew: budgets, model, machine."""
+    return replace(
+        settings,
+        limits=replace(settings.limits, **limits_given(options)),
+        base_url=options.base_url or settings.base_url,
+        model=options.model or settings.model,
+        python=str(options.python.absolute()) if options.python else settings.python,
+        allow_unsandboxed=options.allow_unsandboxed or settings.allow_unsandboxed,
+    )
 
 
 def settings_from_options(options: argparse.Namespace) -> Settings:
@@ -170,15 +165,23 @@ def complete_settings(
             known=sorted(load_prices()),
         )
     profile = settings.profile or default_profile(template, recorded=recorded)
-    by_path = "/" in (settings.template or "")
-    known = str(template.folder) if by_path else template.name
+    shipped = template.folder == (places.templates / template.name).resolve()
+    known = template.name if shipped else str(template.folder)
     return replace(settings, profile=profile, template=known)
 
 
 def default_profile(template: Template, *, recorded: bool) -> str:
-    """Return full where a GPU is and the template can use it, else small, else what there is."""
+    """Return full where a GPU is and the template can use it, else small, else what there is.
+
+    Raises InputError for the person where the template has none.
+    """
     from ai_scientist.machine.hardware import describe_hardware
 
+    if not template.profiles:
+        raise InputError(
+            f"{template.folder}/template.toml describes no profile",
+            hint="add at least [profiles.small], see docs/templates.md",
+        )
     if "full" in template.profiles and not recorded:
         needs_gpu = template.profiles["full"].gpus > 0
         if template.foreign or not needs_gpu or describe_hardware().get("gpus"):

@@ -60,6 +60,9 @@ def test_a_wrong_key_is_named(tmp_path: Path, change: dict[str, Any], words: lis
         ("3", "expected an object"),
         ("[[]]", "idea 1: expected an object"),
         ("[" * 100_000, "no JSON text"),
+        ("1" * 5000, "no JSON text"),
+        ('{"Name": "a", "Title": "A", "Experiment": "x", "n": NaN}', "cannot be stored as JSON"),
+        ('[{"Name": "a", "Title": "A", "Experiment": "x", "n": [1e999]}]', "idea 1: this cannot"),
     ],
 )
 def test_broken_json_is_told_by_its_place(tmp_path: Path, content: str, words: str) -> None:

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from ai_scientist.cli import launch, launch_parser
 from ai_scientist.errors import InputError, ScientistError
-from ai_scientist.inputs.ideas import parse_idea
+from ai_scientist.inputs.ideas import parse_idea, read_ideas
+from ai_scientist.inputs.settings import Places, Settings
 from ai_scientist.inputs.templates import find_template, load_template
+from ai_scientist.launch import complete_settings, default_profile, renew_settings
+from ai_scientist.records import Limits
 from ai_scientist.run_folder.workspace import RunFolder, create_run_folder, open_run_folder
 
 PROJECT = Path(__file__).parents[1]
@@ -127,6 +131,102 @@ def test_a_template_without_a_file_is_told(tmp_path: Path, missing: str) -> None
     (copy / missing).unlink()
     with pytest.raises(InputError, match=missing):
         load_template(copy)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ('editable = ["plot.py"]', "does not name experiment.py"),
+        ("lock = 3", "key `template.lock`"),
+        ("[profiles.small]\nmemory_gb = inf", "memory_gb`: input should be a finite number"),
+        ("[profiles", "cannot be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_wrong_template_toml_is_told(tmp_path: Path, settings: str | None, words: str) -> None:
+    """What template.toml says wrongly is named with the file, and so is a file that is none."""
+    for name in ("experiment.py", "plot.py", "prompt.json"):
+        shutil.copy(PROJECT / "templates" / "digits" / name, tmp_path)
+    if settings is None:
+        (tmp_path / "template.toml").mkdir()
+    else:
+        (tmp_path / "template.toml").write_text(f"[template]\n{settings}\n")
+    with pytest.raises(InputError, match=words) as caught:
+        load_template(tmp_path)
+    assert "template.toml" in caught.value.message
+
+
+@pytest.mark.parametrize("target", ["/etc/hostname", "../outside", "nowhere", None])
+def test_no_link_of_a_template_leads_out_of_it(tmp_path: Path, target: str | None) -> None:
+    """What lies outside a template is copied into no run folder; a link inside it is followed."""
+    place = tmp_path / "made"
+    (tmp_path / "outside").write_text("secret")
+    shutil.copytree(PROJECT / "templates" / "digits", place)
+    (place / "latex" / "more.bib").symlink_to(target or "references.bib")
+    if target:
+        with pytest.raises(InputError, match=r"more\.bib is a link"):
+            create_run_folder(tmp_path / "runs", IDEA, load_template(place), {})
+        assert list((tmp_path / "runs").iterdir()) == []
+        return
+    folder = create_run_folder(tmp_path / "runs", IDEA, load_template(place), {})
+    known = (place / "latex" / "references.bib").read_text()
+    assert (folder.path / "latex" / "more.bib").read_text() == known
+
+
+def test_a_template_without_profiles_is_told(tmp_path: Path) -> None:
+    """Where nothing says at which size a template runs, the person is asked to say it."""
+    for name in ("experiment.py", "plot.py", "prompt.json"):
+        shutil.copy(PROJECT / "templates" / "digits" / name, tmp_path)
+    (tmp_path / "template.toml").write_text("[template]\n")
+    with pytest.raises(InputError, match="no profile"):
+        default_profile(load_template(tmp_path), recorded=True)
+
+
+def test_a_template_that_an_idea_names_by_its_path_is_found_again(tmp_path: Path) -> None:
+    """settings.json names a folder outside templates/ so that a resume finds it."""
+    place = shutil.copytree(PROJECT / "templates" / "digits", tmp_path / "mine")
+    idea = read_ideas(PROJECT / "ideas" / "label_smoothing_digits.json")[0]
+    places = Places(project=PROJECT, runs=tmp_path, cache=tmp_path)
+    own, shipped = load_template(place), find_template("digits", places.templates)
+    for template, name in ((own, str(place)), (shipped, "digits")):
+        settings = complete_settings(Settings(), idea, template, places)
+        assert settings.template == name
+        assert find_template(name, places.templates) == template
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("settings.json", '{"limits": {"max_runs": "ten"}}', "limits.max_runs`: input should be"),
+        ("settings.json", '{"limits": {"max_runs"', "cannot be read"),
+        ("settings.json", "[]", "settings.json: "),
+        ("idea.json", '{"Name": "a", "Ti', "line 1, column 15"),
+        ("idea.json", '{"Name": "a"}', "key `Title`"),
+    ],
+)
+def test_a_damaged_record_cannot_be_resumed_and_is_named(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str], file: str, content: str, words: str
+) -> None:
+    """A resume tells which file of the run folder is damaged, and exits 2."""
+    (folder.path / file).write_text(content)
+    assert launch([f"--resume={folder.path}"]) == 2
+    error, hint = capsys.readouterr().err.strip().splitlines()
+    assert error.startswith(f"error: {folder.path}/{file}")
+    assert words in error
+    assert hint
+
+
+def test_a_resume_takes_what_is_given_anew() -> None:
+    """Budgets, model and what the machine allows may change; all else stays as it was."""
+    given = ["--resume=x", "--max-runs=3", "--model=openai/m", "--allow-unsandboxed", "--keep=all"]
+    stored = Settings(template="digits", limits=Limits(max_runs=2, max_failures=4))
+    renewed = renew_settings(stored, launch_parser().parse_args(given))
+    assert renewed == Settings(
+        template="digits",
+        limits=Limits(max_runs=3, max_failures=4),
+        model="openai/m",
+        allow_unsandboxed=True,
+    )
 
 
 def test_an_unknown_template_gets_the_known_names() -> None:

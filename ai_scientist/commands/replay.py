@@ -8,7 +8,6 @@ Nothing in the run folder is touched: its history is cloned, and the clone is th
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -23,8 +22,8 @@ from ai_scientist.execution.laboratory import Laboratory
 from ai_scientist.execution.local import LocalExecutor
 from ai_scientist.execution.observation import Observation
 from ai_scientist.execution.watching import WatchedExecutor
-from ai_scientist.inputs.ideas import parse_idea
-from ai_scientist.inputs.settings import Places, Settings, settings_from_json
+from ai_scientist.inputs.ideas import find_idea
+from ai_scientist.inputs.settings import Places, Settings, read_settings
 from ai_scientist.inputs.templates import find_template, load_template
 from ai_scientist.machine.hardware import describe_hardware
 from ai_scientist.machine.slots import list_gpus
@@ -123,7 +122,7 @@ def replay_run(
     """
     folder = open_run_folder(run_dir)
     run = stored_run(folder, run_name)
-    settings = stored_settings(folder)
+    settings = read_settings(folder.path / "settings.json")
     idea = read_study(folder.path).idea
     with cloned(folder, places.cache) as clone:
         template = template_at(clone, run.commit, settings, places)
@@ -163,17 +162,6 @@ def stored_run(folder: RunFolder, name: str) -> Run:
             hint="a replay needs the run.json that this program writes",
         )
     return run
-
-
-def stored_settings(folder: RunFolder) -> Settings:
-    """Return the settings a run folder was made with."""
-    path = folder.path / "settings.json"
-    try:
-        return settings_from_json(json.loads(path.read_text()), str(path))
-    except (OSError, ValueError):
-        raise InputError(
-            f"{path} cannot be read", hint="restore it from the folder's git"
-        ) from None
 
 
 @contextmanager
@@ -326,7 +314,7 @@ def replay_model(run_dir: Path, *, places: Places, report: Report) -> int:
     old = open_run_folder(run_dir)
     if not (old.calls.is_file() and old.calls.stat().st_size):
         raise InputError(f"{old.calls} holds no call that could be replayed")
-    stored = stored_settings(old)
+    stored = read_settings(old.path / "settings.json")
     settings = replace(
         stored,
         model=f"recorded:{old.calls}",
@@ -334,8 +322,7 @@ def replay_model(run_dir: Path, *, places: Places, report: Report) -> int:
         limits=replace(stored.limits, max_cost_usd=None, max_prompt_tokens=None),
         approve="none",
     )
-    place = old.path / "idea.json"
-    idea = parse_idea(json.loads(place.read_text()), str(place))
+    idea = find_idea(str(old.path / "idea.json"), places.ideas)
     with cloned(old, places.cache) as clone:
         first = old.git("rev-list", "--max-parents=0", "HEAD").split()[0]
         template = template_at(clone, first, settings, places)

@@ -83,8 +83,10 @@ def read_ideas(path: Path) -> list[Idea]:
             f"{path}, line {error.lineno}, column {error.colno}: no JSON here: {error.msg}",
             hint="correct that line; `python -m json.tool FILE` shows the same place",
         ) from None
-    except (UnicodeDecodeError, RecursionError):
-        raise InputError(f"{path} is no JSON text in UTF-8", hint="save it as UTF-8 JSON") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} is no JSON text in UTF-8: {error}", hint="save it as UTF-8 JSON"
+        ) from None
     if isinstance(content, list):
         return [
             parse_idea(entry, f"{path}, idea {number}") for number, entry in enumerate(content, 1)
@@ -99,6 +101,13 @@ def parse_idea(entry: Any, place: str) -> Idea:
             f"{place}: expected an object with Name, Title and Experiment, found {_kind(entry)}",
             hint="see docs/ideas.md for a complete idea",
         )
+    try:
+        json.dumps(entry, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{place}: this cannot be stored as JSON: {error}",
+            hint="write no NaN, no Infinity and no thousand brackets inside each other",
+        ) from None
     try:
         keys = _IdeaKeys.model_validate(entry)
     except ValidationError as error:

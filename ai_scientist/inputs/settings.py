@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ai_scientist.errors import InputError
 from ai_scientist.records import Json, Limits
@@ -45,23 +46,22 @@ class Settings:
         return asdict(self)
 
 
-def settings_from_json(stored: Mapping[str, Any], place: str) -> Settings:
-    """Read settings.json. Raises InputError naming a key that does not belong there."""
-    known = {item.name for item in fields(Settings)}
-    values = {key: value for key, value in stored.items() if key in known}
+def read_settings(path: Path) -> Settings:
+    """Read settings.json. Raises InputError for the person, naming the key that is wrong."""
+    from pydantic import TypeAdapter, ValidationError
+
     try:
-        return Settings(**(values | {"limits": Limits(**values.get("limits", {}))}))
-    except TypeError as error:
-        raise InputError(
-            f"{place}: {error}", hint="restore the file from the folder's git"
-        ) from None
-
-
-def raise_limits(settings: Settings, given: Mapping[str, Any]) -> Settings:
-    """Return the settings of a resumed idea with the budgets that were given anew."""
-    names = {item.name for item in fields(Limits)}
-    fresh = {key: value for key, value in given.items() if key in names and value is not None}
-    return replace(settings, limits=replace(settings.limits, **fresh))
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        settings: Settings = TypeAdapter(Settings).validate_python(stored)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        problem = f"key `{key}`: {first['msg'].lower()}" if key else str(first["msg"]).lower()
+    except (OSError, ValueError, RecursionError) as error:
+        problem = f"it cannot be read: {error}"
+    else:
+        return settings
+    raise InputError(f"{path}: {problem}", hint="restore the file from the folder's git")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,10 +23,11 @@ FOREIGN_DISK_GB = 50.0
 """What one run of a foreign template may write: some save a checkpoint at each step."""
 EDITABLE = ("experiment.py", "plot.py")
 NOT_CODE = ("run_0", "baselines", "latex", "__pycache__", "ideas.json", "seed_ideas.json")
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class _TemplateKeys(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = STRICT
     description: str = ""
     editable: list[str] = list(EDITABLE)
     frozen: list[str] = []
@@ -38,7 +39,7 @@ class _TemplateKeys(BaseModel):
 
 
 class _ProfileKeys(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = STRICT
     run_timeout_s: float | None = Field(default=None, gt=0)
     cpu_threads: int = Field(default=1, ge=1)
     gpus: int = Field(default=0, ge=0)
@@ -53,7 +54,7 @@ class _ProfileKeys(BaseModel):
 
 
 class _MetricKeys(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = STRICT
     required: bool = False
     direction: Direction = "none"
     description: str = ""
@@ -64,14 +65,14 @@ class _MetricKeys(BaseModel):
 
 
 class _GuardKeys(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = STRICT
     direction: Literal["increase", "decrease"]
     limit: float = Field(ge=0)
     kind: Literal["relative", "absolute"] = "relative"
 
 
 class _TemplateFile(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = STRICT
     template: _TemplateKeys
     profiles: dict[str, _ProfileKeys] = {}
     metrics: dict[str, _MetricKeys] = {}
@@ -112,6 +113,11 @@ def load_template(folder: Path) -> Template:
     if not described.exists():
         return _foreign(folder, prompt)
     keys = _read(described, tomllib.loads, _TemplateFile)
+    if "experiment.py" not in keys.template.editable:
+        raise InputError(
+            f"{described}: `editable` does not name experiment.py",
+            hint="it is the file that every idea changes: add it",
+        )
     named = [*keys.template.editable, *keys.template.frozen]
     scripts = (keys.template.lock, keys.template.prepare, keys.template.references)
     named += [name for name in scripts if name]
@@ -190,7 +196,7 @@ def _read(path: Path, parse: Any, model: type[BaseModel]) -> Any:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         message = f"{path}: key `{key}`: {first['msg'].lower()}"
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = f"{path} cannot be read: {error}"
     raise InputError(message, hint="see docs/templates.md for the keys it may hold")
 

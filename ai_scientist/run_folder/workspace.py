@@ -276,12 +276,24 @@ def _copy_template(template: Template, destination: Path) -> None:
     for path in sorted(template.folder.iterdir()):
         if path.name in LEFT_IN_TEMPLATE or path.name.startswith("."):
             continue
+        _refuse_links(path, template.folder)
         if path.is_dir():
             shutil.copytree(
                 path, destination / path.name, ignore=shutil.ignore_patterns("__pycache__")
             )
         else:
             shutil.copy2(path, destination / path.name)
+
+
+def _refuse_links(path: Path, top: Path) -> None:
+    """Raise InputError for a link out of a template: what it leads to may be anybody's secret."""
+    for one in (path, *path.rglob("*")):
+        inside = one.exists() and one.resolve().is_relative_to(top.resolve())
+        if one.is_symlink() and not inside:
+            raise InputError(
+                f"{one} is a link that leads out of the template, or nowhere",
+                hint="put the file itself there; large data are made by a prepare script",
+            )
 
 
 def open_run_folder(path: Path) -> RunFolder:
