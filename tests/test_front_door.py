@@ -663,6 +663,38 @@ def test_plots_that_fail_fall_back_and_stay_visible(launch: Launch) -> None:
     assert "ZeroDivisionError" in outcome.report["plots"]["failures"][0]
 
 
+HOSTILE_PLOT = """
+    Path("plot.py").unlink()
+    os.mkfifo("plot.py")
+    os.mkfifo("watched.json")
+    picture = Path("test_metrics.png").read_bytes()
+    for name in (":!x", "n" * 240, "line\\nbreak"):
+        Path(f"{name}.png").write_bytes(picture)
+    Path("linked.png").symlink_to("test_metrics.png")
+    os._exit(0)"""
+
+
+def test_a_hostile_plot_harms_nothing(launch: Launch) -> None:
+    """A plot.py that replaces itself and its notes by pipes, and gives its pictures odd names."""
+    good = change(RATE, "    learning_rate: float = 0.2")
+    last = "    draw_training(found)"
+    hostile = block(last, last + HOSTILE_PLOT) + block("import json", "import json\nimport os")
+    plots = [("plot/edit_1", hostile.replace("experiment.py", "plot.py"))]
+    outcome = launch([good, ("run_2/edit_1", DONE), *plots])
+    assert outcome.code == 0, outcome.err
+    assert outcome.report["plots"]["failures"] == []
+    assert outcome.report["plots"]["pictures"] == [
+        ":!x.png",
+        "test_metrics.png",
+        "training_loss.png",
+    ]
+    tracked = subprocess.run(
+        ["git", "-C", str(outcome.folder), "ls-files"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert ":!x.png" in tracked
+    assert not {"events.jsonl", "calls.jsonl"} & set(tracked)
+
+
 def test_a_dry_run_leaves_nothing(launch: Launch) -> None:
     """--dry-run checks everything, estimates, and makes no run folder."""
     outcome = launch([], "--dry-run")

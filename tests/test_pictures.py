@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,9 +72,26 @@ def test_words_must_be_legible_in_print(
     assert [finding.kind for finding in found] == kinds
 
 
-@pytest.mark.parametrize("notes", ["", "{", "[]", '{"a.png": {}}', '{"a.png": {"words": 3}}'])
+def note(**changes: object) -> str:
+    """Return the notes on one picture."""
+    plain = {"read": ["run_1"], "words": [], "smallest_pt": 8, "width_in": 6, "height_in": 4}
+    return json.dumps({"a.png": {**plain, **changes}})
+
+
+ODD_NOTES = [
+    "", "{", "[]", '{"a.png": {}}', "[" * 100_000, note(words=3), note(width_in=0),
+    note(smallest_pt=float("nan")), note(height_in=1e-300), note(read=["run_(+"]),
+    note(read=["run_" + "9" * 5000]), note(smallest_pt=float("inf")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("notes", ODD_NOTES)
 def test_odd_notes_say_nothing(tmp_path: Path, notes: str) -> None:
     """What a script may have written itself is read with distrust and never fails a drawing."""
+    (tmp_path / "good.json").write_text(note())
+    assert read_notes(tmp_path / "good.json", ["a.png"], "") == {
+        "a.png": {"runs": ["run_1"], "printed_pt": 8.27}
+    }
     (tmp_path / NOTES).write_text(notes)
     assert read_notes(tmp_path / NOTES, ["a.png"], "labels = {") == {}
     assert run_labels("x = {'run_1': f'{a}', **b, 'run_2': 'Two'}") == {"run_2": "Two"}

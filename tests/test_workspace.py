@@ -85,6 +85,18 @@ def test_recovery_undoes_the_unjournaled_and_keeps_what_runs_left(folder: RunFol
     assert (folder.attempts / "run_1.edit_1.json").exists()
 
 
+@pytest.mark.parametrize("name", [":!other.png", "*", ":(top)a.png", "[ab].png", "-n"])
+def test_a_file_of_any_name_is_committed_alone(folder: RunFolder, name: str) -> None:
+    """The model names its pictures; no name may take the journal or the logs into git."""
+    for other in ("events.jsonl", "a.png", name):
+        (folder.path / other).write_text("x")
+    commit = folder.commit("draw", [name])
+    assert folder.git("show", "--format=", "--name-only", "-z", commit).split("\0")[:-1] == [name]
+    (folder.path / name).unlink()
+    gone = folder.commit("remove", [name])
+    assert folder.git("show", "--format=", "--name-only", "-z", gone).split("\0")[:-1] == [name]
+
+
 def test_an_export_holds_a_commit_and_not_the_working_tree(folder: RunFolder) -> None:
     """What a process finds is the commit, whatever the working tree has become."""
     commit = folder.git("rev-parse", "HEAD").strip()

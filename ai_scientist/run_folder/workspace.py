@@ -59,6 +59,7 @@ GIT_ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_LITERAL_PATHSPECS": "1",  # a file called `:!x` means itself, not all the others
     "LC_ALL": "C.UTF-8",
 }
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from ai_scientist.records import Finding, Json
 
@@ -17,32 +18,41 @@ LEAST_PT = 5.0
 LARGEST_NOTES = 2_000_000
 
 
+class _Note(BaseModel):
+    """What watched_plot.py says of one picture; the script that it watches may write it as well."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    read: list[Annotated[str, Field(pattern=r"^run_[0-9]{1,6}$")]]
+    words: list[str]
+    smallest_pt: float | None
+    width_in: float = Field(ge=0.01)
+    height_in: float = Field(ge=0.01)
+
+
 def read_notes(path: Path, names: Collection[str], script: str) -> dict[str, Json]:
     """Return picture -> {"runs", "printed_pt"} from the notes that watched_plot.py left.
 
     A run is shown where its name or the label that `script` gives it is among the picture's words;
     where no run is, all whose files had been read count. `printed_pt` is the size of the smallest
-    words on paper.
+    words on paper. Empty where a note is none.
     """
     try:
-        if path.is_symlink() or path.stat().st_size > LARGEST_NOTES:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_NOTES:
             return {}
-        notes = json.loads(path.read_text(encoding="utf-8"))
-        labels = run_labels(script)
-        return {name: _shown(notes[name], labels) for name in names if name in notes}
-    except (OSError, ValueError, KeyError, TypeError):
+        notes = TypeAdapter(dict[str, _Note]).validate_json(path.read_bytes())
+    except (OSError, ValueError):
         return {}
+    labels = run_labels(script)
+    return {name: _shown(notes[name], labels) for name in names if name in notes}
 
 
-def _shown(note: Mapping[str, Any], labels: Mapping[str, str]) -> Json:
-    words = [str(word) for word in note["words"]]
-    read = [str(run) for run in note["read"]]
-    named = {run for run in read if any(re.search(rf"\b{run}\b", word) for word in words)}
-    named |= {run for run in read if labels.get(run) in words}
-    smallest, (width, height) = note["smallest_pt"], (note["width_in"], note["height_in"])
-    scale = min(PRINTED_IN[0] / float(width), PRINTED_IN[1] / float(height))
-    printed = None if smallest is None else round(float(smallest) * scale, 2)
-    return {"runs": sorted(named or read, key=_number), "printed_pt": printed}
+def _shown(note: _Note, labels: Mapping[str, str]) -> Json:
+    words = set(note.words)
+    said = set(re.findall(r"\brun_\d+\b", "\n".join(note.words)))
+    named = {run for run in note.read if run in said or labels.get(run) in words}
+    scale = min(PRINTED_IN[0] / note.width_in, PRINTED_IN[1] / note.height_in)
+    printed = None if note.smallest_pt is None else round(note.smallest_pt * scale, 2)
+    return {"runs": sorted(named or note.read, key=_number), "printed_pt": printed}
 
 
 def _number(run: str) -> int:

@@ -22,6 +22,7 @@ from ai_scientist.records import (
 )
 from ai_scientist.run_folder.journal import write_atomically
 from ai_scientist.run_folder.workspace import RunFolder
+from ai_scientist.sandbox.leftovers import CollectionLimits, examine
 from ai_scientist.steps.pictures import objections, read_notes
 
 PLOT_FILE = "plot.py"
@@ -77,14 +78,16 @@ class Draughtsman:
         pictures = read_pictures(staging / "source")
         if not pictures:
             return {"pictures": [], "problem": f"{script} ran, and made no PNG picture"}
-        drawn_by = (staging / "source" / script).read_text(encoding="utf-8", errors="replace")
+        # Not what stands in the copy by now: a script can replace itself, by a pipe or by a link.
+        drawn_by = files.get(script) or self._folder.read(commit, script)
         shown = read_notes(staging / "source" / NOTES, pictures, drawn_by)
         for name, picture in pictures.items():
             write_atomically(self._folder.path / name, picture)
         self._folder.write({name: text for name, text in files.items() if name == PLOT_FILE})
-        commit = self._folder.commit(f"{key}: draw {len(pictures)} pictures", [*pictures, *files])
+        message = f"{key}: draw {len(pictures)} pictures"
+        drawn = self._folder.commit(message, [*pictures, *files])
         self._folder.clear_staging(key).rmdir()
-        return {"commit": commit, "pictures": sorted(pictures), "shown": shown, "problem": ""}
+        return {"commit": drawn, "pictures": sorted(pictures), "shown": shown, "problem": ""}
 
 
 def draw_plots(
@@ -151,10 +154,15 @@ def plot_findings(drawn: Json) -> list[Finding]:
 
 
 def read_pictures(folder: Path) -> dict[str, bytes]:
-    """Return the PNG files that a script left directly in `folder`, links and giants left out."""
+    """Return the PNG files that a script left directly in `folder`.
+
+    What is no plain file of a plain name, and giants, are left out.
+    """
+    limits = CollectionLimits()
     pictures: dict[str, bytes] = {}
     for path in sorted(folder.glob("*.png")):
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_PICTURE_BYTES:
+        odd, is_folder = examine(path, path.name, 0, limits)
+        if odd or is_folder or path.stat().st_size > MAX_PICTURE_BYTES:
             continue
         content = path.read_bytes()
         if content.startswith(PNG) and len(pictures) < MAX_PICTURES:
