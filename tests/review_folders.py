@@ -240,8 +240,8 @@ def add_notes(folder: Path, runs: int) -> None:
         lines += [
             f"## Run {number}: {'Baseline' if not number else f'Smoothing of {number / 50}'}",
             f"[facts of run_{number}, by code from run_{number}/run.json]",
-            f"digits/test_accuracy = {accuracy:.4f} ± 0.0008; against run_0: higher by 0.3%",
-            f"digits/test_loss = {loss:.4f} ± 0.0016; against run_0: lower by 1.2%",
+            f"digits/test_accuracy = {accuracy:.4f}; 0.3% higher than run_0",
+            f"digits/test_loss = {loss:.4f}; 1.2% lower than run_0",
             "[end of facts]",
             "### Interpretation (by the coder)",
             f"Accuracy is **{accuracy:.4f}** here, and the loss {loss:.4f}; see `experiment.py`.",
@@ -295,7 +295,7 @@ def report_content(name: str, runs: int) -> Json:
     verdict = {
         "hypothesis": hypothesis,
         "verdict": "confirmed",
-        "reason": "higher by 0.4% in run_1, 5 paired seeds",
+        "reason": "0.4% higher in run_1, 5 paired seeds",
         "run": "run_1",
     }
     return {
@@ -317,7 +317,7 @@ def report_content(name: str, runs: int) -> Json:
         "best": {
             "run": "run_1",
             "metric": "test_accuracy",
-            "text": "higher by 0.4%",
+            "text": "0.4% higher",
             "share": 0.004,
             "good": True,
             "noise": "5 paired seeds, SE 0.0002",

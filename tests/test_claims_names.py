@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -35,7 +36,7 @@ EVIDENCE = Evidence.from_runs(RUNS)
         ("{{run_3/uniform: final_loss}}", "199"),
         ("{{run_3 - run_0: final_loss, %}}", "-4.1% (one seed, noise not measured)"),
         ("{{run_3 - run_0: final_loss}}", "-8.200 (one seed, noise not measured)"),
-        ("{{run_3 vs run_0: final_loss}}", "lower by 4.1% (one seed, noise not measured) than"),
+        ("{{run_3 vs run_0: final_loss}}", "4.1% lower (one seed, noise not measured) than"),
         ("{{run_3: -odd-_metric}}", "2.500"),
         ("no name here { } {{", "no name here { } {{"),
     ],
@@ -44,6 +45,16 @@ def test_names_become_numbers(named: str, text: str) -> None:
     """Every form of a named number expands to what was stored."""
     expansion = expand_notes(named, EVIDENCE)
     assert (expansion.text, expansion.problems) == (text, ())
+
+
+@pytest.mark.parametrize("kind", ["notes", "latex"])
+@pytest.mark.parametrize("said", ["{} lower than", "lower by {} than", "{} lower (one seed) than"])
+def test_what_code_writes_is_read_back(said: str, kind: Literal["notes", "latex"]) -> None:
+    """Today's wording of a comparison, and that of older notes, are checked like any other."""
+    percent = "4.1%" if kind == "notes" else r"4.1\%"
+    text = f"The final loss of run 3 is {said.format(percent)} run 0."
+    (number,) = check_prose(text, EVIDENCE, kind=kind).numbers
+    assert number.verdict == "derived"
 
 
 def test_what_was_left_out_is_said_in_words() -> None:
@@ -124,8 +135,8 @@ def test_named_numbers_are_reported_and_unknown_ones_found() -> None:
         "\\result{run_9}{final_loss}.\n\\end{document}"
     )
     report = check_prose(text, EVIDENCE, kind="latex", file="p.tex")
-    assert [(n.text[:5], n.verdict, n.line) for n in report.numbers] == [
+    assert [(n.text[:11], n.verdict, n.line) for n in report.numbers] == [
         ("191.8", "supported", 2),
-        ("lower", "derived", 3),
+        ("4.1\\% lower", "derived", 3),
     ]
     assert [(f.kind, f.where) for f in report.findings] == [("unknown_run", "p.tex:3")]

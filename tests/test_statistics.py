@@ -22,8 +22,8 @@ def test_one_seed_gives_a_sign_and_the_words_that_noise_is_unknown() -> None:
     """Without seeds nothing is concluded, and the words stand beside the delta."""
     seen = compare(seeded(100.0), seeded(95.9), "m")
     assert seen.verdict == "lower"
-    assert seen.describe() == "lower by 4.1% (one seed, noise not measured) than"
-    assert seen.describe("run_0") == "lower by 4.1% (one seed, noise not measured) than run_0"
+    assert seen.describe() == "4.1% lower (one seed, noise not measured) than"
+    assert seen.describe("run_0") == "4.1% lower (one seed, noise not measured) than run_0"
     assert (seen.p_value, seen.standard_error, seen.minimum_detectable_effect) == (None,) * 3
     assert not seen.noise_known
 
@@ -33,7 +33,7 @@ def test_stated_noise_of_a_template_decides() -> None:
     spec = MetricSpec(name="m", noise=1.0)
     assert compare(seeded(100.0), seeded(99.0), "m", spec=spec).verdict == "not distinguishable"
     large = compare(seeded(100.0), seeded(90.0), "m", spec=spec)
-    assert large.describe() == "lower by 10.0% (template noise) than"
+    assert large.describe() == "10.0% lower (template noise) than"
     assert large.minimum_detectable_effect == pytest.approx(
         (1.95996 + 0.84162) * math.sqrt(2), 1e-4
     )

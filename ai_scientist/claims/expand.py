@@ -3,7 +3,7 @@ r"""Named numbers: the model types names, this code puts the numbers.
     {{run_3: final_loss}}             \result{run_3}{final_loss}             12.31 ± 0.04
     {{run_3 - run_0: final_loss, %}}  \change{run_3}{run_0}{final_loss}      -4.1%
     {{run_3 - run_0: final_loss}}                                            -0.53
-    {{run_3 vs run_0: final_loss}}    \compare{run_3}{run_0}{final_loss}     lower by 4.1%
+    {{run_3 vs run_0: final_loss}}    \compare{run_3}{run_0}{final_loss}     4.1% lower than
 
 `run_3/uniform` names the control arm `uniform` of run 3. A value is followed by its standard error
 where seeds gave one. An optional metric of the template that a run left out is "not run", and a

@@ -68,8 +68,8 @@ class Comparison:
     def describe(self, base: str = "", *, style: Style = "text") -> str:
         """Say it as prose does, ready for the name of the base to follow, or with it.
 
-        `lower by 4.1% than`, `not distinguishable from`, `identical to`. With one seed on each side
-        and no noise stated: `lower by 4.1% (one seed, noise not measured) than`.
+        `4.1% lower than`, `not distinguishable from`, `identical to`. With one seed on each side
+        and no noise stated: `4.1% lower (one seed, noise not measured) than`.
         """
         if self.verdict == "identical":
             return f"identical to {base}".strip()
@@ -81,7 +81,7 @@ class Comparison:
             else format_percent(abs(self.relative), style=style)
         )
         remark = "" if self.noise == MEASURED else f" ({self.noise})"
-        return f"{self.verdict} by {size}{remark} than {base}".strip()
+        return f"{size} {self.verdict}{remark} than {base}".strip()
 
 
 def compare(
