@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import hypothesis
@@ -20,6 +21,7 @@ from ai_scientist.machine.environments import default_cache_root, environment_fo
 from ai_scientist.sandbox.choice import choose_sandbox
 from tests.digits_runs import NEW, finish
 from tests.sae_runs import call
+from tests.scripted_launches import Launch, launch_scripted
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -74,6 +76,12 @@ def finished_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert code == 0, errors
     assert (folder / "report.json").exists(), "the worker that made it says why"
     return folder
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Launch:
+    """Launch the label smoothing idea with scripted replies."""
+    return partial(launch_scripted, tmp_path)
 
 
 @pytest.fixture

@@ -7,12 +7,10 @@ format reaches the pages under test.
 from __future__ import annotations
 
 import json
-import math
+import os
 import re
-import struct
 import subprocess
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,69 +19,20 @@ from pathlib import Path
 from ai_scientist.judging.changes import unified_diff
 from ai_scientist.records import Attempt, AttemptKind, Check, Hypothesis, Json, Results, Run, Scalar
 from ai_scientist.run_folder.study import attempt_to_json, run_to_json
+from tests.png import png
+from tests.review_contents import (
+    TOML,
+    final_info,
+    idea_content,
+    latent_report,
+    report_content,
+    sae_info,
+    source,
+)
 
 STAMP = "20261120T201500Z"
-TOML = """[template]
-description = "A toy that measures a loss."
-editable = ["experiment.py", "plot.py"]
-frozen = []
-honours_seed = true
-primary_metric = "test_accuracy"
-
-[profiles.small]
-description = "seconds"
-run_timeout_s = 60
-
-[metrics.test_accuracy]
-description = "Share of test images that are right."
-required = true
-direction = "increase"
-
-[metrics.test_loss]
-description = "Plain cross-entropy on the test images."
-direction = "decrease"
-"""
-
-
-def source(run: int) -> str:
-    """Return an experiment's code that differs a little in each run."""
-    smoothing = f"    smoothing: float = {run / 50!r}\n" if run else ""
-    use = "targets = targets * (1 - config.smoothing) + config.smoothing / 10\n    " if run else ""
-    body = "\n".join(
-        f"def layer_{number}(x: float) -> float:\n"
-        f'    """Return layer {number} of the network."""\n'
-        f"    return x * {number}.5 + {number}\n\n"
-        for number in range(40)
-    )
-    return (
-        '"""Train a small network on digits."""\n\nfrom dataclasses import dataclass\n\n\n'
-        f"@dataclass\nclass Config:\n    hidden: int = {64 + 8 * (run % 3)}\n{smoothing}"
-        f"    epochs: int = 40\n\n\n{body}\n\ndef train(config, images, targets):\n"
-        f"    {use}loss = ((images - targets) ** 2).mean()\n    return loss\n"
-    )
-
-
-def final_info(run: int, seeds: int = 5) -> Json:
-    """Return a result whose numbers differ from run to run and from seed to seed."""
-    accuracy = [
-        0.913 + 0.004 * math.sin(run * 1.7) + 0.0011 * k + 0.0003 * run for k in range(seeds)
-    ]
-    loss = [0.3217 - 0.013 * math.cos(run) + 0.0023 * k for k in range(seeds)]
-    values = {"test_accuracy": accuracy, "test_loss": loss}
-
-    def spread(numbers: list[float]) -> float:
-        mean = sum(numbers) / len(numbers)
-        square = sum((one - mean) ** 2 for one in numbers) / (len(numbers) - 1)
-        return math.sqrt(square / len(numbers))
-
-    return {
-        "digits": {
-            "means": {name: sum(one) / len(one) for name, one in values.items()},
-            "stderrs": {name: spread(one) for name, one in values.items()},
-            "final_info_dict": values,
-            "config": {"hidden": 64 + 8 * (run % 3), "epochs": 40, "smoothing": run / 50},
-        }
-    }
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>[x](javascript:alert(3))"
+LOG_LINE = "needle in a very long log"
 
 
 def make_idea(
@@ -125,18 +74,6 @@ def make_idea(
     if finished:
         write(folder / "report.json", report_content(name, runs))
     return folder
-
-
-def idea_content(name: str, title: str) -> Json:
-    """Return an idea file's content."""
-    return {
-        "Name": name,
-        "Title": title,
-        "Experiment": "Train on **smoothed** targets and measure what it costs.",
-        "Template": "digits",
-        "Varies": ["smoothing"],
-        "Hypotheses": [{"metric": "test_accuracy", "direction": "increase", "against": "run_0"}],
-    }
 
 
 def add_run(
@@ -289,46 +226,6 @@ def add_calls(folder: Path, runs: int) -> None:
     write_lines(folder / "calls.jsonl", lines)
 
 
-def report_content(name: str, runs: int) -> Json:
-    """Return report.json's content."""
-    hypothesis = asdict(Hypothesis(metric="test_accuracy", direction="increase"))
-    verdict = {
-        "hypothesis": hypothesis,
-        "verdict": "confirmed",
-        "reason": "0.4% higher in run_1, 5 paired seeds",
-        "run": "run_1",
-    }
-    return {
-        "stop": "run limit",
-        "idea": name,
-        "valid_runs": runs,
-        "executions": runs + 1,
-        "failed_executions": 1,
-        "refused": 2,
-        "hypotheses": [verdict],
-        "findings": [
-            {
-                "kind": "unsupported_number",
-                "run": "",
-                "where": "latex/template.tex:6",
-                "detail": "0.9971 is no stored value of run_2's test_accuracy",
-            }
-        ],
-        "best": {
-            "run": "run_1",
-            "metric": "test_accuracy",
-            "text": "0.4% higher",
-            "share": 0.004,
-            "good": True,
-            "noise": "5 paired seeds, SE 0.0002",
-        },
-        "prompt_tokens": 7200,
-        "cost_usd": 0.05,
-        "gpu_hours": 0.0,
-        "seconds": 61.0,
-    }
-
-
 def make_summary(runs_dir: Path, number: int) -> Path:
     """Write the least a finished folder has, for lists of a thousand."""
     day = 1 + number % 28
@@ -379,48 +276,29 @@ def make_sae(runs_dir: Path) -> Path:
     return folder
 
 
-def sae_info(run: int, shift: float) -> Json:
-    """Return a frontier: L0, FVU and the target at three k."""
-    info: Json = {"config": {"d_sae": 512, "tokens": 1_000_000}}
-    for k in (4, 8, 16):
-        fvu = 0.2 / k**0.5 + shift + 0.003 * run
-        target = 1.9 + 0.05 * run - 0.01 * k - 4 * shift
-        info[f"k_{k}"] = {
-            "means": {"l0": float(k), "fvu": fvu, "test_accuracy": target},
-            "final_info_dict": {
-                "l0": [float(k)] * 3,
-                "fvu": [fvu - 0.004, fvu, fvu + 0.004],
-                "test_accuracy": [target - 0.1, target, target + 0.1],
-            },
-        }
-    return info
-
-
-def latent_report() -> Json:
-    """Return a latent report with histograms, contexts, neighbors and clamping."""
-    return {
-        "width": 512,
-        "histograms": {
-            "firing_rate": {"edges": [0.001 * 2**n for n in range(12)], "counts": list(range(11))},
-            "ratio": {"before": {"edges": [0, 1, 2, 3], "counts": [9, 4, 1]}},
-        },
-        "latents": [
-            {
-                "index": index,
-                "firing_rate": 0.01 * index,
-                "ratio": 3.5,
-                "contexts": [
-                    {
-                        "tokens": ["the", "reactor", "<script>alert(1)</script>", "melts"],
-                        "activations": [0.0, 2.5, 0.4, 1.1],
-                    }
-                ],
-                "neighbors": [{"index": index + 1, "cosine": 0.71}],
-            }
-            for index in range(1, 9)
-        ],
-        "clamping": {"hazard": 2.75, "benign": 0.031},
-    }
+def make_hostile(root: Path) -> Path:
+    """Write an idea whose every text tries to run, with a huge log, binary files and links out."""
+    folder = make_idea(root, name="hostile", title=EVIL, stamp="20261117T000000Z")
+    (folder / "notes.txt").write_text(
+        f"# Title: {EVIL}\n## Run 1: {EVIL}\n{EVIL}\n\ue0000\ue001x\ue002\n"
+    )
+    (folder / "run_1.py").write_text(f'TEXT = """{EVIL}"""\n')
+    (folder / "run_1" / "stderr.log").write_text(EVIL + "\n\x1b[31mred\n")
+    (folder / "run_2" / "blob.log").write_bytes(b"\0\1\2" * 5000)
+    (folder / "latex" / "template.tex").write_text(f"\\section{{{EVIL}}}\n{EVIL}\n")
+    name = "<img src=x onerror=alert(4)>.png"
+    (folder / name).write_text("no picture")
+    (folder / "drawn.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(5)</script></svg>'
+    )
+    (folder / "outside.dat").symlink_to("/etc/passwd")
+    (folder / "run_3" / "loop").symlink_to(folder)
+    os.mkfifo(folder / "pipe.txt")
+    with (folder / "run_1" / "stdout.log").open("w") as file:
+        for _ in range(50):
+            file.write("x" * 99 + "\n" + ("y" * 99 + "\n") * 10_485)
+        file.write(LOG_LINE + "\n")
+    return folder
 
 
 # --- small parts ---------------------------------------------------------------------------------
@@ -463,30 +341,8 @@ def commit_all(folder: Path, message: str) -> str:
     return git(folder, "rev-parse", "HEAD")
 
 
-def png(width: int, height: int) -> bytes:
-    """Return a picture of a slope."""
-    rows = b"".join(
-        b"\0"
-        + bytes(
-            255 if y * width > (width - x) * height else (x * 255 // width) for x in range(width)
-        )
-        for y in range(height)
-    )
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
-
-
 # --- a real server -------------------------------------------------------------------------------
+
 
 SERVE = (
     "import sys; from pathlib import Path; from ai_scientist import review; "

@@ -1,10 +1,7 @@
+"""What a coder makes of a model's replies."""
+
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,51 +10,22 @@ from ai_scientist.coder.aider_coder import AiderCoder
 from ai_scientist.coder.blocks import read_reply, restore_line_ends
 from ai_scientist.coder.definitions import replace_definitions
 from ai_scientist.errors import BudgetSpent, ReplyError
-from ai_scientist.inputs.prompts import Prompts
-from ai_scientist.model.client import ModelClient, Retries
-from ai_scientist.model.recorded import RecordedServer, load_recording
-from ai_scientist.records import Edit, EditStatus, Limits, ModelReply
-from ai_scientist.testing import MemoryJournal, ScriptedModel, make_reply
+from ai_scientist.records import Edit, EditStatus, ModelReply
+from ai_scientist.testing import ScriptedModel, make_reply
+from tests.coder_replies import (
+    CODE,
+    FILES,
+    GOOD,
+    MENDED,
+    MISSING,
+    PLOT,
+    PLOTTED,
+    PROMPTS,
+    SECOND,
+    block,
+    whole,
+)
 
-ROOT = Path(__file__).parents[1]
-PROMPTS = Prompts(ROOT / "prompts")
-CODE = """import math
-
-RATE = 0.1
-
-
-def train(rate):
-    loss = 1.0 / rate
-    return loss
-
-
-def report(loss):
-    # kept
-    return round(loss, 3)
-
-
-if __name__ == "__main__":
-    print(report(train(RATE)))
-"""
-PLOT = "import json\nprint(json.dumps({}))\n"
-FILES = {"experiment.py": CODE, "plot.py": PLOT}
-
-
-def block(search: str, replace: str, file: str = "experiment.py") -> str:
-    """Return one edit block; both texts end in a newline or are empty."""
-    return f"{file}\n```python\n<<<<<<< SEARCH\n{search}=======\n{replace}>>>>>>> REPLACE\n```\n"
-
-
-def whole(code: str, file: str = "experiment.py") -> str:
-    """Return a fenced block of whole definitions."""
-    return f"```python\n# file: {file}\n{code}```\n"
-
-
-GOOD = block("    loss = 1.0 / rate\n", "    loss = 2.0 / rate\n")
-SECOND = block("    return round(loss, 3)\n", "    return round(loss, 5)\n")
-PLOTTED = block("import json\n", "import json\nimport math\n", "plot.py")
-MISSING = block("    loss = 1.0 / momentum\n    return loss\n", "    return 2 * loss\n")
-MENDED = block("    return loss\n", "    return 2 * loss\n")
 UNDERLINE = block("RATE = 0.1\n", 'RATE = 0.1\nTITLE = """Results\n=======\nend"""\n')
 WHOLE = whole("def train(rate):\n    return 7.0 / rate\n")
 
@@ -86,7 +54,6 @@ SAME = block("RATE = 0.1\n", "RATE = 0.1\n")
 OUTDENTED = block("loss = 1.0 / rate\n", "loss = 3.0 / rate\n")
 A, F, N = EditStatus.APPLIED, EditStatus.FINISHED, EditStatus.NOT_APPLIED
 CUT = make_reply(GOOD, finish_reason="length")
-
 TABLE: dict[str, tuple[list[str | ModelReply], EditStatus, dict[str, str], int]] = {
     # name: replies, status, {changed file: a line it now holds}, calls
     "good": ([GOOD], A, to("loss = 2.0 / rate"), 1),
@@ -286,6 +253,9 @@ def test_errors_of_the_model_pass_through() -> None:
         edit(MISSING, BudgetSpent("spent", hint="more"))
 
 
+# --- whole definitions ----------------------------------------------------------------------------
+
+
 def test_definitions_keep_decorators_and_comments() -> None:
     """Whole definitions take the place of their namesakes; the rest of the file stays."""
     before = '''"""Doc."""
@@ -336,103 +306,3 @@ def test_definitions_that_cannot_be_placed(content: str, code: str, words: str) 
     """What has no clear place is refused in words for the model."""
     with pytest.raises(ReplyError, match=words):
         replace_definitions(content, code, file="e.py")
-
-
-def test_aider_leaves_no_trace(tmp_path: Path) -> None:
-    """A step in a fresh process prints nothing, writes nothing, and never loads litellm."""
-    script = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-from pathlib import Path
-from ai_scientist.coder.aider_coder import AiderCoder, warm_up
-from ai_scientist.inputs.prompts import Prompts
-from ai_scientist.testing import ScriptedModel
-assert "aider" not in sys.modules and "jinja2" not in sys.modules
-warm_up()
-model = ScriptedModel([{MISSING + GOOD!r}, {MENDED!r}])
-coder = AiderCoder(model, Prompts(Path({str(ROOT)!r}, "prompts")))
-edit = coder.edit(step="s", purpose="edit", instruction="go", files={FILES!r})
-assert edit.status == "applied", edit
-assert "litellm" not in sys.modules
-"""
-    for name in ("home", "tmp", "work"):
-        (tmp_path / name).mkdir()
-    environment = {
-        "HOME": str(tmp_path / "home"),
-        "TMPDIR": str(tmp_path / "tmp"),
-        "PATH": os.environ["PATH"],
-        "TERM": "dumb",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path / "work",
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert [path for path in tmp_path.rglob("*") if path.parent != tmp_path] == []
-
-
-def connect(folder: Path, server: RecordedServer, journal: MemoryJournal) -> ModelClient:
-    """Return a client of the recorded server that never waits."""
-    return ModelClient(
-        "recorded",
-        journal=journal,
-        calls=folder / "calls.jsonl",
-        limits=Limits(),
-        base_url=server.url,
-        retries=Retries(tries=3),
-        sleep=lambda seconds: None,
-    )
-
-
-def record(path: Path, *replies: dict[str, Any]) -> Path:
-    """Write a recording of one edit step."""
-    lines = [{"purpose": "edit", "step": "run_1/edit_1", **reply} for reply in replies]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
-
-
-def over_http(folder: Path, path: Path, journal: MemoryJournal) -> tuple[Edit, int]:
-    """Make one edit through the real client and server; return it and the count of requests."""
-    with (
-        RecordedServer(load_recording(path)) as server,
-        connect(folder, server, journal) as model,
-    ):
-        result = AiderCoder(model, PROMPTS).edit(
-            step="run_1/edit_1", purpose="edit", instruction="Change the loss.", files=FILES
-        )
-        return result, server.requests
-
-
-def test_a_repaired_edit_over_http(tmp_path: Path) -> None:
-    """A miss, its explanation and the repair go over real HTTP; a new process asks nothing."""
-    path = record(
-        tmp_path / "r.jsonl",
-        {"reply": "The loss fell.\n" + GOOD + MISSING, "expect": ["Change the loss"]},
-        {"reply": MENDED, "expect": ["failed to exactly match", "1 other block was applied"]},
-    )
-    journal = MemoryJournal()
-    first, requests = over_http(tmp_path, path, journal)
-    assert (first.status, first.prose, first.calls, requests) == (A, "The loss fell.", 2, 2)
-    assert "return 2 * loss" in first.files["experiment.py"]
-    again, requests = over_http(tmp_path, path, journal)
-    assert (again, requests) == (first, 0)
-    assert journal.lines == [], "the prompt of a new process is the same to the byte"
-
-
-def test_faults_and_a_cut_off_reply_over_http(tmp_path: Path) -> None:
-    """A busy server, a dropped line and a truncated reply cost tries and calls, no wrong edit."""
-    path = record(
-        tmp_path / "r.jsonl",
-        {"call": 1, "status": 429, "headers": {"Retry-After": "0"}},
-        {"call": 1, "drop": True},
-        {"call": 1, "reply": GOOD, "finish_reason": "length"},
-        {"call": 2, "reply": SECOND, "expect": ["cut off"]},
-    )
-    result, requests = over_http(tmp_path, path, MemoryJournal())
-    assert (result.status, result.calls, requests) == (A, 2, 4)
-    assert result.files["experiment.py"] == CODE.replace("loss, 3", "loss, 5")

@@ -174,7 +174,7 @@ ELSEWHERE = {
     r"launch_scientist.py --ideas .*": "test_queue_door.py",
     r"-m ai_scientist queue work .*": "test_queue.py",
     r"-m ai_scientist review( runs/demo)?": "test_review_browser.py",
-    r"-m ai_scientist review --export .*": "test_review.py",
+    r"-m ai_scientist review --export .*": "test_review_states.py",
     r"-m ai_scientist decide .*": "test_front_door.py",
     r"-m ai_scientist template baseline sae .*": "test_references.py",
 }

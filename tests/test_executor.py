@@ -1,3 +1,5 @@
+"""One run on this machine: observed from outside, and ended with all that it started."""
+
 from __future__ import annotations
 
 import json
@@ -6,8 +8,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import tempfile
-import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -21,18 +21,12 @@ from ai_scientist.execution.local import LocalExecutor, work_of
 from ai_scientist.execution.observation import describe_failure
 from ai_scientist.machine.processes import marked
 from ai_scientist.protocols import Sandbox
-from ai_scientist.records import ExitCause, RunLimits, RunRequest
-from ai_scientist.sandbox.choice import available_tiers
-from ai_scientist.sandbox.leftovers import CollectionLimits, collect, remove_tree
+from ai_scientist.records import ExitCause, RunRequest
 from ai_scientist.sandbox.tiers import mark_of
 from tests.hostile.suite import left_over
+from tests.tier_runs import BY_TIER, FREE, TIERS, request_for
 
 PROJECT = Path(__file__).resolve().parent.parent
-TIERS = available_tiers(Path(tempfile.gettempdir()))
-BY_TIER = pytest.mark.parametrize("sandbox", TIERS, ids=lambda sandbox: sandbox.tier)
-FREE = TIERS[-1]
-"""The tier with the fewest fences: the executor may not lean on any."""
-
 LEAVES_A_DAEMON = """
 import os, subprocess, sys, time
 command = [sys.executable, "-c", "import time; time.sleep(60)", sys.argv[1]]
@@ -45,20 +39,14 @@ time.sleep(60)
 """
 
 
-def request_for(staging: Path, code: str, *arguments: str, output_mb: float = 16.0) -> RunRequest:
-    """A request that runs a few lines."""
-    source = staging / "source"
-    source.mkdir(parents=True, exist_ok=True)
-    (source / "experiment.py").write_text(textwrap.dedent(code))
-    return RunRequest(
-        key="run_1/execution_1",
-        staging=staging,
-        out_name="run_1",
-        command=(sys.executable, "experiment.py", *arguments),
-        environment={},
-        readable=(),
-        limits=RunLimits(timeout_s=30, memory_gb=1, disk_gb=1, output_mb=output_mb),
-    )
+def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+    """Wait until `condition` says yes."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return bool(condition())
 
 
 def test_fonts_are_listed_before_a_run_draws(tmp_path: Path) -> None:
@@ -73,19 +61,6 @@ def test_fonts_are_listed_before_a_run_draws(tmp_path: Path) -> None:
     request = replace(request, command=(str(python), *request.command[1:]))
     execution = LocalExecutor(FREE).run(request)
     assert execution.stdout.read_text() == "['fontlist-v1.json']\n"
-
-
-def eventually(condition: Callable[[], object], seconds: float = 5.0) -> bool:
-    """Wait until `condition` says yes."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return bool(condition())
-
-
-# --- one run --------------------------------------------------------------------------------------
 
 
 def test_a_crash_is_told_with_its_exception(tmp_path: Path) -> None:
@@ -206,9 +181,6 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
         executor.run(replace(request, gpus=2))
 
 
-# --- output ---------------------------------------------------------------------------------------
-
-
 def test_100_mb_of_output_neither_block_nor_fill_anything(tmp_path: Path) -> None:
     """Up to ten times the cap a run goes on; the log keeps head and tail and says what is gone."""
     code = """
@@ -229,6 +201,7 @@ def test_100_mb_of_output_neither_block_nor_fill_anything(tmp_path: Path) -> Non
 
 
 # --- deaths ---------------------------------------------------------------------------------------
+
 
 LAUNCHER = """
 import pickle, sys
@@ -333,104 +306,3 @@ def test_cancel_ends_every_run_at_once(tmp_path: Path) -> None:
     assert left_over(token, tmp_path) == []
     again = executor.run(request_for(tmp_path, "print('again')"))
     assert again.cause is ExitCause.EXIT
-
-
-# --- what is left on disk -------------------------------------------------------------------------
-
-
-def test_only_plain_files_are_taken(tmp_path: Path) -> None:
-    """Links, pipes, hard links, giants, git's files and odd names stay where they are."""
-    out = tmp_path / "staging/source/run_1"
-    (out / "seed_0").mkdir(parents=True)
-    (tmp_path / "secret").write_text("secret")
-    (out / "final_info.json").write_text("{}")
-    (out / "seed_0/final_info.json").write_text("{}")
-    (out / "locked").mkdir()
-    (out / "locked/inside.txt").write_text("x")
-    (out / "locked").chmod(0)
-    (out / "link").symlink_to(tmp_path / "secret")
-    (out / "folder_link").symlink_to(tmp_path)
-    os.mkfifo(out / "pipe")
-    os.link(tmp_path / "secret", out / "hard")
-    (out / "two\nlines").write_text("x")
-    (out / "\u202egnp.exe").write_text("x")
-    (out / ".gitattributes").write_text("x")
-    with (out / "sparse").open("wb") as file:
-        file.truncate(3_000_000_000_000)
-    deep = out
-    for _ in range(20):
-        deep = deep / "d"
-        deep.mkdir()
-    taken = collect(tmp_path / "staging", "run_1", tmp_path / "run_1")
-    names = sorted(
-        str(path.relative_to(tmp_path / "run_1"))
-        for path in (tmp_path / "run_1").rglob("*")
-        if path.is_file() or path.is_symlink()
-    )
-    assert names == ["final_info.json", "locked/inside.txt", "seed_0/final_info.json"]
-    assert taken.files == 3
-    assert len(taken.left_out) == 9, taken.left_out
-    assert "'link': a link" in taken.left_out
-    assert "'two\\nlines': name" in taken.left_out
-    assert "'sparse': too much for one run" in taken.left_out
-    assert (tmp_path / "secret").read_text() == "secret"
-
-
-@BY_TIER
-def test_what_a_run_leaves_can_be_read_without_fear(sandbox: Sandbox, tmp_path: Path) -> None:
-    """After a run its folder holds no link, nothing that blocks a reader, nothing of git's."""
-    (tmp_path / "secret").write_text("secret")
-    code = f"""
-        import os
-        os.symlink({str(tmp_path / "secret")!r}, "run_1/final_info.json")
-        os.symlink({str(tmp_path)!r}, "run_1/seed_0")
-        os.symlink("/etc", "run_1/odd\\nname")
-        os.mkfifo("run_1/pipe")
-        open("run_1/one", "w").close()
-        os.link("run_1/one", "run_1/two")
-        open("run_1/plain", "w").close()
-        os.makedirs("run_1/.git/hooks")
-        os.makedirs("run_1/a\\tb")
-        os.symlink("/etc", "run_1/a\\tb/etc")
-    """
-    done = LocalExecutor(sandbox).run(request_for(tmp_path / "staging", code))
-    assert done.cause is ExitCause.EXIT, done.stderr.read_text()
-    out = tmp_path / "staging/source/run_1"
-    assert [path.name for path in out.iterdir()] == ["plain"]
-    assert (tmp_path / "secret").read_text() == "secret"
-
-
-def test_collecting_twice_takes_the_rest(tmp_path: Path) -> None:
-    """A launcher killed while it collects can collect again, and nothing is lost."""
-    out = tmp_path / "staging/source/run_1"
-    out.mkdir(parents=True)
-    (out / "a.json").write_text("a")
-    partial = tmp_path / "run_1.partial"
-    partial.mkdir()
-    (partial / "b.json").write_text("b")
-    collect(tmp_path / "staging", "run_1", tmp_path / "run_1")
-    assert sorted(path.name for path in (tmp_path / "run_1").iterdir()) == ["a.json", "b.json"]
-    (out / "c.json").write_text("c")
-    collect(tmp_path / "staging", "run_1", tmp_path / "run_1")
-    assert (tmp_path / "run_1/c.json").is_file()
-    limits = CollectionLimits(files=0)
-    (out / "d.json").write_text("d")
-    taken = collect(tmp_path / "staging", "run_1", tmp_path / "run_1", limits=limits)
-    assert taken.left_out == ("'d.json': too much for one run",)
-
-
-def test_a_tree_of_any_depth_is_removed(tmp_path: Path) -> None:
-    """Folders too deep for a path, or closed, are removed; what links point at is not."""
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    (kept / "file").write_text("x")
-    top = tmp_path / "top"
-    top.mkdir()
-    (top / "link").symlink_to(kept)
-    script = "import os\nfor _ in range(1500):\n    os.mkdir('d' * 20); os.chdir('d' * 20)\n"
-    subprocess.run([sys.executable, "-c", script], cwd=top, check=True)
-    (top / "closed").mkdir(mode=0)
-    remove_tree(top)
-    remove_tree(tmp_path / "link_to_nothing")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept"]
-    assert (kept / "file").is_file()

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,98 +17,12 @@ from ai_scientist.model.recorded import RecordedServer, load_recording
 from ai_scientist.records import Limits, Message
 from ai_scientist.run_folder.journal import FolderJournal
 from ai_scientist.testing import MemoryJournal
+from tests.model_server import ScriptedServer, chat, claude, refusal
 
 KEY = "sk-test-0123456789"
-Reaction = tuple[int, dict[str, str], Any]
 HELLO = (Message(role="system", content="Be brief."), Message(role="user", content="hello"))
 NO_CAP = Limits(max_cost_usd=None)
 TEN = {"gpt-test": Price(input=10.0, output=10.0, cached=1.0)}
-
-
-class ScriptedServer:
-    """Answers each POST with the next (status, headers, body) of a script; the last one repeats.
-
-    The body is a dict, raw bytes, "hang" or "drop". `requests` keeps (path, headers, body).
-    """
-
-    def __init__(self, *script: tuple[int, dict[str, str], Any]) -> None:
-        self.script = list(script)
-        self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
-        self.stopping = threading.Event()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
-
-            def do_POST(self) -> None:
-                data = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.requests.append((self.path, dict(self.headers.items()), data))
-                place = min(len(outer.requests), len(outer.script)) - 1
-                status, headers, body = outer.script[place]
-                if body == "hang":
-                    outer.stopping.wait(30)
-                if body in ("hang", "drop"):
-                    self.close_connection = True
-                    self.connection.close()
-                    return
-                raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", headers.get("Content-Type", "application/json"))
-                self.send_header("Content-Length", str(len(raw)))
-                for name, value in headers.items():
-                    if name != "Content-Type":
-                        self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(raw)
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(
-            target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
-        )
-
-    def __enter__(self) -> ScriptedServer:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.stopping.set()
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join(5)
-
-
-def chat(text: str = "fine", *, finish: str = "stop", **usage: Any) -> Reaction:
-    """Return a good answer in OpenAI's shape."""
-    counted = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, **usage}
-    choice = {
-        "index": 0,
-        "finish_reason": finish,
-        "message": {"role": "assistant", "content": text},
-    }
-    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m"}
-    return 200, {}, {**body, "choices": [choice], "usage": counted}
-
-
-def claude(text: str = "fine", *, stop: str = "end_turn", **usage: Any) -> Reaction:
-    """Return a good answer in Anthropic's shape."""
-    body = {"id": "m", "type": "message", "role": "assistant", "model": "claude-test"}
-    content = [{"type": "thinking", "thinking": "…", "signature": "s"}]
-    content.append({"type": "text", "text": text})
-    counted = {"input_tokens": 10, "output_tokens": 20, **usage}
-    more = {"content": content, "stop_reason": stop, "stop_sequence": None, "usage": counted}
-    return 200, {}, {**body, **more}
-
-
-def refusal(status: int, message: str = "no", **headers: str) -> Reaction:
-    """Return an error both SDKs understand."""
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    error = {"type": "error", "message": message, "param": None, "code": None}
-    return status, names, {"type": "error", "error": error}
 
 
 def connect(

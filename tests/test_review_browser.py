@@ -13,8 +13,14 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from ai_scientist import review
 from tests.digits_runs import IDEA, finish
-from tests.review_folders import make_foreign, make_idea, make_sae, make_summary, served
-from tests.test_review import make_hostile
+from tests.review_folders import (
+    make_foreign,
+    make_hostile,
+    make_idea,
+    make_sae,
+    make_summary,
+    served,
+)
 
 pytestmark = pytest.mark.slow
 

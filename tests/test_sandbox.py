@@ -6,7 +6,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,17 +19,14 @@ from ai_scientist.records import Execution, ExitCause, RunLimits, RunRequest
 from ai_scientist.sandbox.choice import (
     UBUNTU_PROFILE,
     Trial,
-    available_tiers,
     choose_sandbox,
     strongest,
 )
 from ai_scientist.sandbox.tiers import Bubblewrap, Landlock, all_tiers, interpreter_roots
 from tests.hostile.suite import BOMBS, LISTED, Bomb, attempt_all, explode
+from tests.tier_runs import BY_TIER, TIERS
 
 PROJECT = Path(__file__).resolve().parent.parent
-PROBED = Path(tempfile.gettempdir())
-TIERS = available_tiers(PROBED)
-BY_TIER = pytest.mark.parametrize("sandbox", TIERS, ids=lambda sandbox: sandbox.tier)
 ISOLATING = pytest.mark.parametrize("sandbox", TIERS[:-1], ids=lambda sandbox: sandbox.tier)
 
 # What a tier does not stop, as docs/security.md says. None of it reads, changes or reaches a thing.

@@ -1,0 +1,213 @@
+"""Through the front door: experiments that fail, run wild or mean harm."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.scripted_launches import DONE, RATE, SET_UP, Launch, at_start, block, change
+
+
+def test_a_crash_and_a_missing_result_are_told_and_repaired(launch: Launch) -> None:
+    """A failure in the rehearsal, and a run without a result, go back to the coder in words."""
+    crash = at_start('raise RuntimeError("boom at the start")')
+    silent = change(
+        '    raise RuntimeError("boom at the start")',
+        '    if request.profile == "small":\n        raise SystemExit(0)',
+    )
+    repair = change(
+        f'{SET_UP}\n    if request.profile == "small":\n        raise SystemExit(0)',
+        SET_UP,
+        "repaired",
+    )
+    outcome = launch([crash, silent, repair, ("run_2/edit_1", DONE)])
+    assert outcome.code == 0, outcome.err
+    kinds = {attempt["step"]: attempt["kind"] for attempt in outcome.attempts()}
+    assert kinds == {"run_1/edit_1": "refused", "run_1/execution_1": "no_result"}
+    assert "boom" in outcome.attempts()[0]["log"]
+    assert "final_info.json" in outcome.attempts()[1]["reason"]
+    assert "repaired" in outcome.notes
+    prompts = (outcome.folder / "calls.jsonl").read_text()
+    assert "boom at the start" in prompts
+    assert outcome.report["valid_runs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (
+            "open(f'{request.out_dir}/final_info.json', 'w').write('{\"digits\": {\"means\"')",
+            "JSON",
+        ),
+        (
+            "open(f'{request.out_dir}/final_info.json', 'w').write("
+            '\'{"digits": {"means": {"test_loss": NaN, "test_accuracy": 1, "train_loss": 1}}}\')',
+            "test_loss",
+        ),
+        ("open(f'{request.out_dir}/final_info.json', 'w').write('{}')", "no number"),
+    ],
+)
+def test_a_broken_result_is_no_run(launch: Launch, code: str, words: str) -> None:
+    """Truncated, NaN and empty results are failures told by what is wrong with them."""
+    edit = at_start(f'if request.profile == "small":\n    {code}\n    raise SystemExit(0)')
+    outcome = launch([edit], "--max-failures=1")
+    assert outcome.code == 1
+    attempt = outcome.attempts()[0]
+    assert attempt["kind"] == "no_result"
+    assert words in attempt["reason"]
+
+
+HOSTILE = """
+import os, shutil, signal, subprocess, sys
+if request.profile == "small":
+    if os.fork() == 0:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(4321.5)"])
+    here = os.getcwd()
+    run_folder = here.split("/.staging")[0]
+    for place in (run_folder, here):
+        for name in (".git", "run_0", "events.jsonl"):
+            shutil.rmtree(os.path.join(place, name), ignore_errors=True)
+        for name in ("experiment.py", "data.py", "events.jsonl", "run_0/final_info.json"):
+            try:
+                open(os.path.join(place, name), "w").write("gone")
+            except OSError:
+                pass
+    shutil.rmtree(run_folder, ignore_errors=True)
+    print("key:", os.environ.get("OPENAI_API_KEY"), [n for n in os.environ if "KEY" in n])
+"""
+
+
+@pytest.mark.slow
+def test_a_hostile_experiment_harms_nothing(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It forks a daemon, deletes the run folder, edits itself, run_0 and git: all is as before."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-person")
+    outcome = launch([at_start(HOSTILE), ("run_2/edit_1", DONE)])
+    assert outcome.code == 0, outcome.err + outcome.out
+    assert outcome.report["valid_runs"] == 1
+    status = ["git", "-C", str(outcome.folder), "status", "--porcelain"]
+    assert subprocess.run(status, capture_output=True, text=True, check=True).stdout == ""
+    everything = "".join(
+        path.read_text(errors="replace") for path in outcome.folder.rglob("*") if path.is_file()
+    )
+    assert "sk-secret-of-the-person" not in everything
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert "sleep(4321.5)" not in listed.stdout
+
+
+HOSTILE_PLOT = """
+    Path("plot.py").unlink()
+    os.mkfifo("plot.py")
+    os.mkfifo("watched.json")
+    picture = Path("test_metrics.png").read_bytes()
+    for name in (":!x", "n" * 240, "line\\nbreak"):
+        Path(f"{name}.png").write_bytes(picture)
+    Path("linked.png").symlink_to("test_metrics.png")
+    os._exit(0)"""
+
+
+def test_a_hostile_plot_harms_nothing(launch: Launch) -> None:
+    """A plot.py that replaces itself and its notes by pipes, and gives its pictures odd names."""
+    good = change(RATE, "    learning_rate: float = 0.2")
+    last = "    draw_training(found)"
+    hostile = block(last, last + HOSTILE_PLOT) + block("import json", "import json\nimport os")
+    plots = [("plot/edit_1", hostile.replace("experiment.py", "plot.py"))]
+    outcome = launch([good, ("run_2/edit_1", DONE), *plots])
+    assert outcome.code == 0, outcome.err
+    assert outcome.report["plots"]["failures"] == []
+    assert outcome.report["plots"]["pictures"] == [
+        ":!x.png",
+        "test_metrics.png",
+        "training_loss.png",
+    ]
+    tracked = subprocess.run(
+        ["git", "-C", str(outcome.folder), "ls-files"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert ":!x.png" in tracked
+    assert not {"events.jsonl", "calls.jsonl"} & set(tracked)
+
+
+@pytest.mark.slow
+def test_a_hundred_megabytes_of_output_are_cut(launch: Launch) -> None:
+    """Output is kept as head and tail; the launcher and the folder stay small."""
+    flood = at_start(
+        'if request.profile == "small":\n    for _ in range(1_000_000):\n        print("x" * 99)'
+    )
+    outcome = launch([flood, ("run_2/edit_1", DONE)])
+    assert outcome.code == 0, outcome.err
+    size = sum(path.stat().st_size for path in outcome.folder.rglob("*") if path.is_file())
+    assert size < 40_000_000
+
+
+@pytest.mark.slow
+def test_a_run_over_its_time_is_stopped_and_told(launch: Launch) -> None:
+    """The limit is out of the script's reach, and the coder hears of it."""
+    edit = at_start('if request.profile == "small":\n    time.sleep(600)')
+    began = time.monotonic()
+    outcome = launch([edit], "--run-timeout=3", "--max-failures=1")
+    assert time.monotonic() - began < 60
+    assert outcome.code == 1
+    assert outcome.attempts()[0]["kind"] == "timed_out"
+    assert "3 s" in outcome.attempts()[0]["reason"]
+
+
+TROUBLES = """
+trouble = "crash"
+if request.profile == "small":
+    import os, signal, subprocess, sys
+    hoard = bytearray(600_000_000 if trouble == "memory" else 1)
+    if trouble == "crash":
+        raise RuntimeError("no good")
+    if trouble == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if trouble == "disk":
+        (request.out_dir / "big").write_bytes(bytes(80_000_000))
+    while trouble == "output":
+        print("x" * 99_999)
+    for _ in range(600 if trouble == "processes" else 0):
+        subprocess.Popen(["sleep", "60"])
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_every_way_to_fail_has_its_own_cause_and_words(
+    launch: Launch, project: Path, tmp_path: Path
+) -> None:
+    """Crash, kill, time, memory, disk, output, processes: each is recorded, told and counted."""
+    tight = tmp_path / "digits"
+    shutil.copytree(project / "templates" / "digits", tight)
+    described = (tight / "template.toml").read_text()
+    small = "[profiles.small]\nmemory_gb = 0.5\ndisk_gb = 0.05\n"
+    (tight / "template.toml").write_text(described.replace("[profiles.small]\n", small))
+    causes = ["crash", "killed", "disk", "output", "memory", "processes", "timeout"]
+    edits = [at_start(TROUBLES)] + [
+        change(f'    trouble = "{before}"', f'    trouble = "{after}"', after)
+        for before, after in pairwise(causes)
+    ]
+    outcome = launch(
+        edits, f"--template={tight}", "--run-timeout=15", f"--max-failures={len(causes)}"
+    )
+    assert outcome.code == 1, outcome.out
+    seen = [
+        line["result"]["cause"]
+        for line in outcome.events()
+        if re.fullmatch(r"run_1/execution_\d+", line.get("key", ""))
+    ]
+    assert seen == causes, outcome.out
+    kinds = [attempt["kind"] for attempt in outcome.attempts()]
+    assert kinds == ["crashed", "crashed", "limit", "limit", "limit", "limit", "timed_out"]
+    reasons = " ".join(attempt["reason"] for attempt in outcome.attempts())
+    for words in ("status 1", "killed from outside", "0.05 GB", "printing without end", "0.5 GB"):
+        assert words in reasons
+    assert "more than 512 processes" in reasons
+    assert "no good" in (outcome.folder / "calls.jsonl").read_text()
