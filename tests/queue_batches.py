@@ -7,8 +7,6 @@ import os
 import random
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,11 +100,3 @@ class BatchPlace:
     def ended(self) -> list[str]:
         """Return `idea/run` of every run that came to its end, sorted."""
         return sorted(f"{row[2]}/{row[3]}" for row in self.trace() if row[4] == "ended")
-
-
-def wait_until(true: Callable[[], object], *, what: str, seconds: float = 30.0) -> None:
-    """Wait for a condition, and fail with its name."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
-        time.sleep(0.02)

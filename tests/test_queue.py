@@ -19,7 +19,8 @@ from ai_scientist.errors import InputError
 from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.queue.entries import QueueState
 from ai_scientist.queue.progress import status
-from tests.queue_batches import DOUBLE, PROJECT, BatchPlace, idea_content, make_idea, wait_until
+from tests.queue_batches import DOUBLE, PROJECT, BatchPlace, idea_content, make_idea
+from tests.waiting import wait_until
 
 DONE = QueueState.DONE
 

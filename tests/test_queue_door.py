@@ -11,7 +11,7 @@ import pytest
 
 from ai_scientist.queue.entries import QueueState
 from ai_scientist.queue.store import Queue
-from tests.queue_batches import wait_until
+from tests.waiting import wait_until
 
 WORDS = (
     "a strong smoothing before anything else is tried, on few images and with care",

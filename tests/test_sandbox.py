@@ -6,7 +6,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from ai_scientist.sandbox.choice import (
     strongest,
 )
 from ai_scientist.sandbox.tiers import Bubblewrap, Landlock, all_tiers, interpreter_roots
-from tests.hostile.suite import BOMBS, LISTED, Bomb, attempt_all, explode
+from tests.hostile.suite import BOMBS, LISTED, SLEEPS_S, Bomb, attempt_all, explode
 from tests.tier_runs import BY_TIER, TIERS
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -76,14 +75,10 @@ def words(execution: Execution) -> list[str]:
 # --- the choice -----------------------------------------------------------------------------------
 
 
-def test_a_probe_of_every_tier_takes_less_than_a_second(tmp_path: Path) -> None:
-    """Choosing a sandbox is a real probe, made once per process, and cheap."""
-    started = time.monotonic()
+def test_every_tier_is_probed_once_and_nothing_is_left(tmp_path: Path) -> None:
+    """Choosing a sandbox is a real probe, made once per process, and its folder is empty again."""
     chosen = choose_sandbox(allow_unsandboxed=False, probe_folder=tmp_path)
-    first = time.monotonic() - started
     assert choose_sandbox(allow_unsandboxed=False, probe_folder=tmp_path) is chosen
-    assert time.monotonic() - started - first < 0.01
-    assert first < 1.0 * len(all_tiers())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -149,7 +144,7 @@ def test_what_uses_too_much_is_ended_with_its_cause(
     execution, left = explode(sandbox, bomb, tmp_path, sys.executable)
     assert left == []
     assert execution.cause in bomb.causes, execution
-    assert execution.seconds < bomb.timeout_s + 1
+    assert execution.seconds < SLEEPS_S / 2
     assert not (execution.stdout.parent / "tmp").exists()
 
 

@@ -21,9 +21,10 @@ from ai_scientist.queue.arrays import ArrayWorkers
 from ai_scientist.queue.batch import gather_ideas
 from ai_scientist.queue.entries import Item, QueueState
 from ai_scientist.records import Execution, ExitCause
-from tests.queue_batches import DOUBLE, PROJECT, BatchPlace, idea_content, wait_until
+from tests.queue_batches import DOUBLE, PROJECT, BatchPlace, idea_content
 from tests.slurm_cluster import GPUS, Cluster, running_cluster
 from tests.slurm_runs import result, slurm_request, submissions
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

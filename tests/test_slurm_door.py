@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.queue_batches import wait_until
 from tests.slurm_cluster import running_cluster
+from tests.waiting import wait_until
 
 
 @pytest.mark.slow

@@ -30,5 +30,5 @@ def request_for(staging: Path, code: str, *arguments: str, output_mb: float = 16
         command=(sys.executable, "experiment.py", *arguments),
         environment={},
         readable=(),
-        limits=RunLimits(timeout_s=30, memory_gb=1, disk_gb=1, output_mb=output_mb),
+        limits=RunLimits(timeout_s=600, memory_gb=1, disk_gb=1, output_mb=output_mb),
     )

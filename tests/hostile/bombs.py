@@ -1,4 +1,4 @@
-"""Hostile experiments that use too much or will not end: `python bombs.py NAME TOKEN`.
+"""Hostile experiments that use too much or will not end: `python bombs.py NAME TOKEN SECONDS`.
 
 Each is bounded in count and time, so that it stays harmless where a limit fails. Processes that
 are started anew carry TOKEN on their command line.
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 TOKEN = sys.argv[2]
-LONG_S = 20
+LONG_S = int(sys.argv[3])
 
 
 def detach(environment: dict[str, str] | None = None) -> None:
@@ -127,7 +127,9 @@ def deaf() -> None:
 
 def relaunch() -> None:
     """Start itself again, out of sight, and end with an error."""
-    subprocess.Popen([sys.executable, *sys.argv[:1], "daemon", TOKEN], start_new_session=True)
+    subprocess.Popen(
+        [sys.executable, *sys.argv[:1], "daemon", *sys.argv[2:]], start_new_session=True
+    )
     detach()
     sys.exit(3)
 

@@ -38,6 +38,8 @@ OUTSIDE_WRITES = (
     "change mode outside", "change times outside",
 )  # fmt: skip
 IN_USR = Path("/usr/local/planted-by-hostile")
+SLEEPS_S = 120
+"""How long a bomb goes on by itself."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Bomb:
 
     name: str
     causes: tuple[ExitCause, ...]
-    timeout_s: float = 8.0
+    timeout_s: float = 40.0
     memory_gb: float = 0.4
     processes: int = 30
     disk_gb: float = 0.1
@@ -248,7 +250,7 @@ def explode(sandbox: Sandbox, bomb: Bomb, folder: Path, python: str) -> tuple[Ex
         disk_gb=bomb.disk_gb,
         output_mb=bomb.output_mb,
     )
-    command = (python, "experiment.py", bomb.name, token)
+    command = (python, "experiment.py", bomb.name, token, str(SLEEPS_S))
     execution = LocalExecutor(sandbox).run(request_of(staging, command, limits))
     return execution, left_over(token, staging)
 
