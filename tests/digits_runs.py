@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import PATIENCE_S
+
 PROJECT = Path(__file__).resolve().parent.parent
 IDEA = "label_smoothing_digits"
 NEW = (f"--idea={IDEA}", "--model=recorded")
@@ -111,7 +113,7 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def left_running(folder: Path, patience_s: float = 10.0) -> Sequence[str]:
+def left_running(folder: Path, patience_s: float = PATIENCE_S) -> Sequence[str]:
     """Command lines of processes that still name the folder, after some time to end by themselves.
 
     A killed launcher cannot end its experiment: the supervisor does, once it sees its pipe closed.

@@ -15,6 +15,7 @@ from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.queue.entries import QueueState
 from ai_scientist.queue.store import Queue
 from ai_scientist.records import Idea
+from tests.waiting import PATIENCE_S
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOUBLE = Path(__file__).resolve().parent / "queue_double"
@@ -83,7 +84,7 @@ class BatchPlace:
     def batch(self, *options: str) -> tuple[int, str]:
         """Run a batch to its end; return its exit code and what it printed."""
         process = self.start(*options)
-        printed, _ = process.communicate(timeout=120)
+        printed, _ = process.communicate(timeout=PATIENCE_S)
         return process.returncode, printed
 
     def states(self) -> dict[str, QueueState]:

@@ -16,11 +16,12 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ai_scientist.execution.slurm.client import SlurmClient, client_environment
+from tests.waiting import PATIENCE_S
 
 GPUS = 4
 SEARCH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
@@ -97,13 +98,7 @@ class Cluster:
     def start_controller(self) -> None:
         """Start slurmctld, with the state it saved, and wait until the node is there."""
         self._start("slurmctld", "-D", "-f", f"{self.folder}/slurm.conf")
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with contextlib.suppress(subprocess.CalledProcessError):
-                if self.call("sinfo", "-h", "-o", "%T").split()[:1] in (["idle"], ["mixed"]):
-                    return
-            time.sleep(0.1)
-        self.fail("its node did not come up within 30 s")
+        self._wait_until(self._is_up, "its node did not come up")
 
     def save_state(self) -> None:
         """Wait until slurmctld has written down what runs and what waits.
@@ -115,11 +110,7 @@ class Cluster:
         asked = time.time()
         for job in self.call("squeue", "-h", "-o", "%A").split():
             self.call("scontrol", "update", f"JobId={job}", "Comment=saved")  # a change: it saves
-        deadline = time.monotonic() + 30
-        while saved.stat().st_mtime <= asked:
-            if time.monotonic() > deadline:
-                self.fail("slurmctld did not save its state within 30 s")
-            time.sleep(0.1)
+        self._wait_until(lambda: saved.stat().st_mtime > asked, "slurmctld did not save its state")
 
     def resume_node(self) -> None:
         """Take the node back into use where what one test did has drained it."""
@@ -174,7 +165,7 @@ class Cluster:
             daemon.send_signal(signal.SIGTERM)
         for daemon in self.daemons.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                daemon.wait(10)
+                daemon.wait(30)
             daemon.kill()
             daemon.wait()
 
@@ -183,6 +174,19 @@ class Cluster:
         logs = [self.folder / f"{name}.out" for name in ("munged", "slurmctld", "slurmd")]
         tails = [log.read_text(errors="replace")[-800:] for log in logs if log.exists()]
         raise RuntimeError("\n".join([f"Slurm cannot be started here: {why}", *tails]))
+
+    def _is_up(self) -> bool:
+        try:
+            return self.call("sinfo", "-h", "-o", "%T").split()[:1] in (["idle"], ["mixed"])
+        except subprocess.CalledProcessError:
+            return False
+
+    def _wait_until(self, true: Callable[[], bool], else_said: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not true():
+            if time.monotonic() > deadline:
+                self.fail(f"{else_said} within {PATIENCE_S:g} s")
+            time.sleep(0.1)
 
     def _start(self, program: str, *arguments: str) -> None:
         with (self.folder / f"{program}.out").open("ab") as output:

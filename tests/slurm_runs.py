@@ -15,15 +15,17 @@ gpus = sorted(glob.glob("/dev/nvidia[0-9]"))
 seen = {"gpus": gpus, "visible": os.environ["CUDA_VISIBLE_DEVICES"]}
 pathlib.Path("run_1/final_info.json").write_text(json.dumps(seen))
 print("began", flush=True)
-time.sleep(float(os.environ["SECONDS_TO_SLEEP"]))
+end = time.monotonic() + float(os.environ["SECONDS_TO_SLEEP"])
+while time.monotonic() < end and not os.path.exists("enough"):
+    time.sleep(0.05)
 """
 
 
 def slurm_request(
-    folder: Path, key: str, *, seconds: float = 0.2, gpus: int = 1, timeout_s: float = 60
+    folder: Path, key: str, *, seconds: float = 0.2, gpus: int = 1, timeout_s: float = 600
 ) -> RunRequest:
     """Return a request, staged as the laboratory stages one; again, with what is there."""
-    staging = folder / key.replace("/", ".")
+    staging = staging_of(folder, key)
     (staging / "source").mkdir(parents=True, exist_ok=True)
     (staging / "source" / "experiment.py").write_text(EXPERIMENT)
     return RunRequest(
@@ -36,6 +38,22 @@ def slurm_request(
         limits=RunLimits(timeout_s=timeout_s, memory_gb=0.5),
         gpus=gpus,
     )
+
+
+def staging_of(folder: Path, key: str) -> Path:
+    """Return the staging folder of a request."""
+    return folder / key.replace("/", ".")
+
+
+def has_begun(folder: Path, key: str) -> bool:
+    """Whether an experiment has said that it began."""
+    log = staging_of(folder, key) / "stdout.log"
+    return log.exists() and "began" in log.read_text()
+
+
+def end(folder: Path, key: str) -> None:
+    """Let an experiment end before its seconds are over."""
+    (staging_of(folder, key) / "source" / "enough").touch()
 
 
 def result(execution: Execution) -> dict[str, Any]:

@@ -43,11 +43,11 @@ def test_a_batch_of_the_real_launcher(tmp_path: Path, project: Path, digits_pyth
         assert batch.poll() is None, "the batch ended before its first run"
         return any("run_1/record" in path.read_text() for path in runs.glob("*/events.jsonl"))
 
-    wait_until(first_run, what="a first run", seconds=90)
+    wait_until(first_run, what="a first run")
     batch.kill()
     batch.wait()
     done = subprocess.run(
-        command, cwd=project, env=environment, capture_output=True, text=True, timeout=120,
+        command, cwd=project, env=environment, capture_output=True, text=True, timeout=170,
         check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout  # for the one that is no idea

@@ -17,6 +17,7 @@ from ai_scientist.machine.leases import LeaseLost, look_at_lease, take_lease, th
 from ai_scientist.queue.entries import QueueState
 from ai_scientist.queue.store import Queue
 from tests.queue_batches import idea_content, make_idea
+from tests.waiting import PATIENCE_S
 
 DONE = QueueState.DONE
 
@@ -120,7 +121,7 @@ def test_one_of_many_gets_the_lease(tmp_path: Path) -> None:
     """Of processes that try at the same moment, one gets the lease; after its death, the next."""
     context = multiprocessing.get_context("fork")
     won: multiprocessing.Queue[int] = context.Queue()
-    together = context.Barrier(9, timeout=60)
+    together = context.Barrier(9, timeout=PATIENCE_S)
     tries = [context.Process(target=_grab, args=(tmp_path, won, together)) for _ in range(8)]
     for one in tries:
         one.start()
@@ -130,7 +131,7 @@ def test_one_of_many_gets_the_lease(tmp_path: Path) -> None:
     together.wait()
     for one in tries:
         one.join()
-    assert won.get(timeout=1)
+    assert won.get(timeout=PATIENCE_S)
     assert won.empty()
     assert take_lease(tmp_path)
 

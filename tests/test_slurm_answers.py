@@ -70,7 +70,7 @@ def test_no_slurm(tmp_path: Path) -> None:
     ("state", "cause", "said"),
     [
         ("OUT_OF_MEMORY", ExitCause.MEMORY, "more memory than 550M"),
-        ("TIMEOUT", ExitCause.TIMEOUT, "time limit (4)"),
+        ("TIMEOUT", ExitCause.TIMEOUT, "time limit (13)"),
         ("DEADLINE", ExitCause.TIMEOUT, "deadline"),
         ("CANCELLED", ExitCause.CANCELLED, "was cancelled from outside"),
     ],

@@ -37,7 +37,6 @@ def test_an_idea_whose_runs_are_slurm_jobs(
         wait_until(
             lambda: events.exists() and "run_1/execution_1" in events.read_text(),
             what="a first run",
-            seconds=90,
         )
         os.killpg(launcher.pid, signal.SIGKILL)
         launcher.wait()

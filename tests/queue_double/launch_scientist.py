@@ -1,8 +1,9 @@
 """Stands in for the launcher in tests of the queue: same arguments, same files, same exit codes.
 
-What it does is in its idea, under "Double": runs, seconds (each), gpus, think_s, exit, error,
-wait_at, busy_file. Each of its runs is an effect of the real journal, made under a real slot, and
-leaves a line in `trace`, so that a test sees what ran, where, when and how often.
+What it does is in its idea, under "Double": runs, seconds (each), until (the file that a run lasts
+until, for some), gpus, think_s, exit, error, wait_at, die_after. Each of its runs is an effect of
+the real journal, made under a real slot, and leaves a line in `trace`, so that a test sees what
+ran, where, when and how often.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ai_scientist.errors import ScientistError
 from ai_scientist.machine.slots import SlotPool
@@ -71,9 +73,18 @@ def execute(name: str, step: str, double: dict[str, object]) -> dict[str, object
     with pool.acquire(int(str(double["gpus"]))) as gpus:
         began = time.time()
         note(double, [name, step, "began", *gpus])
-        time.sleep(float(str(double["seconds"])))
+        last(step, double)
         note(double, [name, step, "ended", *gpus])
     return {"gpu_hours": len(gpus) * (time.time() - began) / 3600, "seconds": time.time() - began}
+
+
+def last(step: str, double: dict[str, Any]) -> None:
+    """Take as long as a run takes."""
+    if step in double.get("until", {}):
+        while not Path(double["until"][step]).exists():
+            time.sleep(0.02)
+    else:
+        time.sleep(float(double["seconds"]))
 
 
 def submit(folder: Path, step: str, double: dict[str, object]) -> dict[str, object]:
