@@ -167,10 +167,13 @@ def open_tracker(kind: str, module: Any, runs: Path, idea: str) -> Tracker:
 
 
 @contextmanager
-def mirroring(folder: Path, kind: str, report: Callable[[str], None]) -> Iterator[None]:
+def mirroring(
+    folder: Path, kind: str, report: Callable[[str], None], *, patience_s: float = PATIENCE_S
+) -> Iterator[None]:
     """Mirror the finished runs of a run folder while the block runs, and what is left at its end.
 
-    Raises SetupError for the person at once when the tracker's package is missing.
+    What is left must be sent within `patience_s`. Raises SetupError for the person at once when the
+    tracker's package is missing.
     """
     if kind == "none":
         yield
@@ -184,7 +187,7 @@ def mirroring(folder: Path, kind: str, report: Callable[[str], None]) -> Iterato
         yield
     finally:
         over.set()
-        thread.join(PATIENCE_S)
+        thread.join(patience_s)
         if thread.is_alive():
             report(f"tracker: {kind} does not answer; it is left behind")
 

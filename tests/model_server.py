@@ -34,7 +34,7 @@ class ScriptedServer:
                 place = min(len(outer.requests), len(outer.script)) - 1
                 status, headers, body = outer.script[place]
                 if body == "hang":
-                    outer.stopping.wait(30)
+                    outer.stopping.wait()
                 if body in ("hang", "drop"):
                     self.close_connection = True
                     self.connection.close()
@@ -64,7 +64,7 @@ class ScriptedServer:
         self.stopping.set()
         self.server.shutdown()
         self.server.server_close()
-        self.thread.join(5)
+        self.thread.join()
 
 
 def chat(text: str = "fine", *, finish: str = "stop", **usage: Any) -> Reaction:

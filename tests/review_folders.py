@@ -29,6 +29,7 @@ from tests.review_contents import (
     sae_info,
     source,
 )
+from tests.waiting import PATIENCE_S
 
 STAMP = "20261120T201500Z"
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>[x](javascript:alert(3))"
@@ -367,6 +368,6 @@ def served(runs_dir: Path, token: str = "") -> Iterator[str]:
         yield found[0]
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=PATIENCE_S)
         if process.stdout is not None:
             process.stdout.close()

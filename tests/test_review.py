@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -27,6 +26,7 @@ from tests.review_folders import (
     served,
     write_lines,
 )
+from tests.waiting import PATIENCE_S
 
 
 class Scripts(HTMLParser):
@@ -72,7 +72,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def site(runs: Path) -> Iterator[httpx.Client]:
     """A client of a real server over the runs."""
-    with served(runs) as address, httpx.Client(base_url=address, timeout=30) as client:
+    with served(runs) as address, httpx.Client(base_url=address, timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -181,11 +181,9 @@ def test_other_folders_are_no_ideas(site: httpx.Client, runs: Path, tmp_path: Pa
 
 
 def test_a_huge_log_is_opened_at_a_line_and_searched(site: httpx.Client, runs: Path) -> None:
-    """Of a 50 MB log a page shows a window, quickly, and the search finds its last line."""
+    """Of a 50 MB log a page shows a window, and the search finds its last line."""
     address = f"{idea(runs, 'hostile')}/file/run_1/stdout.log"
-    began = time.perf_counter()
     text = site.get(address, params={"q": LOG_LINE}).text
-    assert time.perf_counter() - began < 3
     assert len(text) < 400_000
     found = re.search(r'id="L(\d+)" class="hit"', text)
     assert found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -81,9 +82,9 @@ def test_marks_become_links_inside_markdown() -> None:
 @given(st.lists(st.text("ab \r\t", max_size=12), min_size=1, max_size=40), st.integers(1, 45))
 def test_a_window_shows_the_lines_of_the_file(lines: list[str], around: int) -> None:
     """Any window has the file's own lines under their own numbers."""
-    path = Path("/dev/shm") / "ai_scientist_review_window.txt"
-    path.write_bytes("\n".join(lines).encode())
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "window.txt"
+        path.write_bytes("\n".join(lines).encode())
         window = read_window(path, around=around, size=7)
         truth = path.read_bytes().decode().split("\n")
         truth = truth[:-1] if truth[-1] == "" else truth
@@ -91,8 +92,6 @@ def test_a_window_shows_the_lines_of_the_file(lines: list[str], around: int) -> 
         for line in window.lines:
             assert line.text == truth[line.number - 1].rstrip("\r")
         assert len(window.lines) == min(7, len(truth))
-    finally:
-        path.unlink()
 
 
 def test_ends_and_long_lines_are_cut_visibly(tmp_path: Path) -> None:
