@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import subprocess
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -38,29 +38,31 @@ def test_a_crash_and_a_missing_result_are_told_and_repaired(launch: Launch) -> N
     assert outcome.report["valid_runs"] == 1
 
 
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        (
-            "open(f'{request.out_dir}/final_info.json', 'w').write('{\"digits\": {\"means\"')",
-            "JSON",
-        ),
-        (
-            "open(f'{request.out_dir}/final_info.json', 'w').write("
-            '\'{"digits": {"means": {"test_loss": NaN, "test_accuracy": 1, "train_loss": 1}}}\')',
-            "test_loss",
-        ),
-        ("open(f'{request.out_dir}/final_info.json', 'w').write('{}')", "no number"),
-    ],
-)
-def test_a_broken_result_is_no_run(launch: Launch, code: str, words: str) -> None:
+BROKEN = {
+    '{"digits": {"means"': "JSON",
+    '{"digits": {"means": {"test_loss": NaN, "test_accuracy": 1, "train_loss": 1}}}': "test_loss",
+    "{}": "no number",
+}
+WRITE = """
+written = {}
+if request.profile == "small":
+    (request.out_dir / "final_info.json").write_text(written)
+    raise SystemExit(0)
+"""
+
+
+def test_a_broken_result_is_no_run(launch: Launch) -> None:
     """Truncated, NaN and empty results are failures told by what is wrong with them."""
-    edit = at_start(f'if request.profile == "small":\n    {code}\n    raise SystemExit(0)')
-    outcome = launch([edit], "--max-failures=1")
+    first, *_ = BROKEN
+    edits = [at_start(WRITE.format(repr(first)))] + [
+        change(f"    written = {before!r}", f"    written = {after!r}")
+        for before, after in pairwise(BROKEN)
+    ]
+    outcome = launch(edits, f"--max-failures={len(BROKEN)}")
     assert outcome.code == 1
-    attempt = outcome.attempts()[0]
-    assert attempt["kind"] == "no_result"
-    assert words in attempt["reason"]
+    assert [attempt["kind"] for attempt in outcome.attempts()] == ["no_result"] * len(BROKEN)
+    for attempt, words in zip(outcome.attempts(), BROKEN.values(), strict=True):
+        assert words in attempt["reason"]
 
 
 HOSTILE = """
@@ -69,7 +71,7 @@ if request.profile == "small":
     if os.fork() == 0:
         os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(4321.5)"])
+        os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)", "TOKEN"])
     here = os.getcwd()
     run_folder = here.split("/.staging")[0]
     for place in (run_folder, here):
@@ -91,7 +93,8 @@ def test_a_hostile_experiment_harms_nothing(
 ) -> None:
     """It forks a daemon, deletes the run folder, edits itself, run_0 and git: all is as before."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-person")
-    outcome = launch([at_start(HOSTILE), ("run_2/edit_1", DONE)])
+    token = secrets.token_hex(8)
+    outcome = launch([at_start(HOSTILE.replace("TOKEN", token)), ("run_2/edit_1", DONE)])
     assert outcome.code == 0, outcome.err + outcome.out
     assert outcome.report["valid_runs"] == 1
     status = ["git", "-C", str(outcome.folder), "status", "--porcelain"]
@@ -101,7 +104,7 @@ def test_a_hostile_experiment_harms_nothing(
     )
     assert "sk-secret-of-the-person" not in everything
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    assert "sleep(4321.5)" not in listed.stdout
+    assert token not in listed.stdout
 
 
 HOSTILE_PLOT = """
@@ -148,18 +151,6 @@ def test_a_hundred_megabytes_of_output_are_cut(launch: Launch) -> None:
     assert size < 40_000_000
 
 
-@pytest.mark.slow
-def test_a_run_over_its_time_is_stopped_and_told(launch: Launch) -> None:
-    """The limit is out of the script's reach, and the coder hears of it."""
-    edit = at_start('if request.profile == "small":\n    time.sleep(600)')
-    began = time.monotonic()
-    outcome = launch([edit], "--run-timeout=3", "--max-failures=1")
-    assert time.monotonic() - began < 60
-    assert outcome.code == 1
-    assert outcome.attempts()[0]["kind"] == "timed_out"
-    assert "3 s" in outcome.attempts()[0]["reason"]
-
-
 TROUBLES = """
 trouble = "crash"
 if request.profile == "small":
@@ -174,8 +165,8 @@ if request.profile == "small":
     while trouble == "output":
         print("x" * 99_999)
     for _ in range(600 if trouble == "processes" else 0):
-        subprocess.Popen(["sleep", "60"])
-    time.sleep(60)
+        subprocess.Popen(["sleep", "600"])
+    time.sleep(600)
 """
 
 
@@ -195,7 +186,7 @@ def test_every_way_to_fail_has_its_own_cause_and_words(
         for before, after in pairwise(causes)
     ]
     outcome = launch(
-        edits, f"--template={tight}", "--run-timeout=15", f"--max-failures={len(causes)}"
+        edits, f"--template={tight}", "--run-timeout=25", f"--max-failures={len(causes)}"
     )
     assert outcome.code == 1, outcome.out
     seen = [
@@ -207,7 +198,7 @@ def test_every_way_to_fail_has_its_own_cause_and_words(
     kinds = [attempt["kind"] for attempt in outcome.attempts()]
     assert kinds == ["crashed", "crashed", "limit", "limit", "limit", "limit", "timed_out"]
     reasons = " ".join(attempt["reason"] for attempt in outcome.attempts())
-    for words in ("status 1", "killed from outside", "0.05 GB", "printing without end", "0.5 GB"):
+    for words in ("status 1", "killed from outside", "0.05 GB", "printing without end", "0.5 GB",
+                  "more than 512 processes", "25 s"):  # fmt: skip
         assert words in reasons
-    assert "more than 512 processes" in reasons
     assert "no good" in (outcome.folder / "calls.jsonl").read_text()
