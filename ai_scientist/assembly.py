@@ -17,7 +17,6 @@ from ai_scientist.execution.laboratory import Bench, Laboratory
 from ai_scientist.inputs.ideas import find_recording
 from ai_scientist.inputs.prompts import Prompts
 from ai_scientist.inputs.settings import Keys, read_keys
-from ai_scientist.inputs.templates import profile_of
 from ai_scientist.model.client import ModelClient
 from ai_scientist.model.recorded import RecordedServer, load_recording
 from ai_scientist.protocols import Executor, Render
@@ -58,13 +57,7 @@ def assemble(
             allow_unsandboxed=settings.allow_unsandboxed, probe_folder=places.cache / "probe"
         )
         report(f"sandbox: {sandbox.tier}")
-        executors = choose_executors(
-            settings,
-            sandbox,
-            profile_of(assignment.template, settings.profile or "full"),
-            variables=variables,
-            report=report,
-        )
+        executors = choose_executors(settings, sandbox, variables=variables, report=report)
         bench = bench_for(assignment, executors.here, variables, report)
         yield staff_at(
             bench,

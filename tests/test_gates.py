@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.inputs.templates import load_template
 from ai_scientist.judging.changes import describe_seed_only_change
 from ai_scientist.judging.gates import Gates, check_comparable, check_lint, check_measuring
+from ai_scientist.machine.slots import SlotPool
 from ai_scientist.records import Code, Execution, GateReport, Limits, RunRequest
 from ai_scientist.run_folder.workspace import create_run_folder
 from ai_scientist.sandbox.choice import choose_sandbox
@@ -155,6 +159,24 @@ def test_each_code_is_rehearsed_twice_and_remembered(judged: Judged) -> None:
     assert judged.ran == []
     assert [one.verdict for one in second.checks] == [one.verdict for one in first.checks]
     assert second.lines_ran == first.lines_ran
+
+
+def test_the_rehearsals_of_an_edit_share_the_cores(tmp_path: Path, bench: Bench) -> None:
+    """Rehearsals on one thread go on two at a time on two cores, however many threads a run has."""
+    pool = SlotPool(tmp_path / "locks", cores=2)
+    both = threading.Barrier(2, timeout=60)
+
+    @contextmanager
+    def acquire(gpus: int, threads: int) -> Iterator[tuple[str, ...]]:
+        with pool.acquire(gpus, threads) as lent:
+            both.wait()
+            yield lent
+
+    sandbox = choose_sandbox(allow_unsandboxed=True, probe_folder=tmp_path)
+    wide = replace(bench, profile=replace(bench.profile, cpu_threads=2))
+    judged = Judged(tmp_path, wide, LocalExecutor(sandbox, acquire=acquire))
+    assert judged.edit(FASTER).refused is None
+    assert len(judged.ran) == 4
 
 
 def test_without_a_smoke_profile_nothing_is_decided(

@@ -187,26 +187,27 @@ def test_too_many_are_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_processors_are_slots_too(tmp_path: Path) -> None:
-    """Without GPUs, as many runs as there are places go on at once, and no more."""
-    pool = SlotPool(tmp_path, cpu_slots=2)
-    both = threading.Barrier(2, timeout=PATIENCE_S)
+@pytest.mark.parametrize(("threads_each", "at_once"), [(1, 4), (2, 2), (3, 1), (9, 1)])
+def test_cores_are_slots_too(tmp_path: Path, threads_each: int, at_once: int) -> None:
+    """Without GPUs, as many runs go on at once as the cores hold threads of theirs, and no more."""
+    pool = SlotPool(tmp_path, cores=4)
+    all_of_them = threading.Barrier(at_once, timeout=PATIENCE_S)
     at_work: list[int] = []
     seen: set[int] = set()
 
     def work(number: int) -> None:
-        with pool.acquire(0) as gpus:
+        with pool.acquire(0, threads_each) as gpus:
             assert gpus == ()
             at_work.append(number)
-            both.wait()  # one alone waits in vain
-            time.sleep(0.05)  # for a third, if one could come
+            all_of_them.wait()  # fewer wait in vain
+            time.sleep(0.05)  # for one more, if it could come
             seen.add(len(at_work))
-            both.wait()
+            all_of_them.wait()
             at_work.remove(number)
 
-    with ThreadPoolExecutor(6) as threads:
-        list(threads.map(work, range(6)))
-    assert seen == {2}
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, range(8)))
+    assert seen == {at_once}
 
 
 @pytest.fixture

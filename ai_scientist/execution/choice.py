@@ -20,7 +20,6 @@ from ai_scientist.machine.slots import (
     list_gpus,
 )
 from ai_scientist.protocols import Executor, Sandbox
-from ai_scientist.records import Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +34,6 @@ class Executors:
 def choose_executors(
     settings: Settings,
     sandbox: Sandbox,
-    profile: Profile,
     *,
     variables: Mapping[str, str],
     report: Callable[[str], None],
@@ -45,11 +43,10 @@ def choose_executors(
     `variables` tell which GPUs are visible and how Slurm's commands are found. Raises InputError
     for wrong Slurm options.
     """
-    cores = len(os.sched_getaffinity(0))
     pool = SlotPool(
         default_lock_folder(),
         gpus=list_gpus(variables.get("CUDA_VISIBLE_DEVICES")),
-        cpu_slots=max(1, cores // profile.cpu_threads),
+        cores=len(os.sched_getaffinity(0)),
         trouble=gpu_trouble,
         work=work_of,
         report=report,

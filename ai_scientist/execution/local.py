@@ -47,14 +47,15 @@ START = (
 )
 SUPERVISOR_LOG = "supervisor.log"
 ENDS_S = 30.0
-AcquireGpus = Callable[[int], AbstractContextManager[Sequence[str]]]
+AcquireSlots = Callable[[int, int], AbstractContextManager[Sequence[str]]]
+"""From a number of GPUs and of threads."""
 
 
 class LocalExecutor:
     """Implements protocols.Executor on this machine. May be used by several threads.
 
     `gpus` are the numbers N of the /dev/nvidiaN that runs may use, one run at a time; `acquire`
-    lends that many for the time of a run instead, where several share them.
+    lends GPUs and cores for the time of a run instead, where several share them.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class LocalExecutor:
         sandbox: Sandbox,
         *,
         gpus: Sequence[str] = (),
-        acquire: AcquireGpus | None = None,
+        acquire: AcquireSlots | None = None,
     ) -> None:
         self._sandbox = sandbox
         self._gpus = tuple(gpus)
@@ -85,7 +86,7 @@ class LocalExecutor:
         if done is not None:
             defuse(out)
             return done
-        with self._acquire(request.gpus) as gpus:
+        with self._acquire(request.gpus, request.threads) as gpus:
             prepare(request)
             try:
                 done = self._supervise(request, tuple(gpus))
@@ -101,7 +102,7 @@ class LocalExecutor:
                 with contextlib.suppress(OSError, ValueError):
                     os.write(stdin_of(process), b"cancel\n")
 
-    def _lend(self, count: int) -> AbstractContextManager[Sequence[str]]:
+    def _lend(self, count: int, _threads: int) -> AbstractContextManager[Sequence[str]]:
         if count > len(self._gpus):
             raise SetupError(
                 f"this run needs {count} GPUs and {len(self._gpus)} are there",

@@ -108,7 +108,7 @@ class Gates:
         return next((lines for lines in recorded if lines is not None), None)
 
     def _rehearse(self, step: str, old: Code, new: Code) -> Check:
-        """Rehearse each code twice, side by side, as far as that was not done before.
+        """Rehearse each code twice, side by side on free cores, unless that was done before.
 
         The new code's second rehearsal records which lines run; that changes no number.
         """
@@ -118,7 +118,7 @@ class Gates:
             for side, code in (("new", new), ("old", old))
             for number in range(len(self._rehearsed.get(code_sha256(code), [])), 2)
         ]
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(max(1, len(wanted))) as pool:  # slots say how many go on at once
             seen = list(pool.map(lambda one: self._smoke(*one), wanted))
         for (_, code, _), observation in zip(wanted, seen, strict=True):
             self._rehearsed.setdefault(code_sha256(code), []).append(observation)

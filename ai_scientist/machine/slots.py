@@ -51,10 +51,11 @@ def default_lock_folder() -> Path:
 class SlotPool:
     """The slots of one machine. `acquire` fits LocalExecutor.
 
-    A run that wants GPUs gets that many of `gpus`; one that wants none gets one of `cpu_slots`
-    places, so that many ideas do not fight for few cores. `trouble` says why a GPU cannot be used
-    now, or nothing; it is asked under the GPU's lock, so our own runs never show there. Who waits
-    for longer than `say_after_s` reports it, with what `work` says of each process that holds one.
+    A run that wants GPUs gets that many of `gpus`; one that wants none gets one of `cores` for each
+    of its threads, so that many ideas do not fight for few cores, and what computes on one thread
+    leaves the others free. `trouble` says why a GPU cannot be used now, or nothing; it is asked
+    under the GPU's lock, so our own runs never show there. Who waits for longer than `say_after_s`
+    reports it, with what `work` says of each process that holds one.
     """
 
     def __init__(
@@ -62,25 +63,26 @@ class SlotPool:
         folder: Path,
         *,
         gpus: Sequence[str] = (),
-        cpu_slots: int = 1,
+        cores: int = 1,
         trouble: Callable[[str], str] = lambda gpu: "",
         work: Callable[[int], str] = lambda pid: "",
         report: Callable[[str], None] = lambda line: None,
         say_after_s: float = SAY_AFTER_S,
     ) -> None:
         self._folder = folder
-        self._slots = {"gpu": tuple(gpus), "cpu": tuple(str(n) for n in range(cpu_slots))}
+        self._slots = {"gpu": tuple(gpus), "cpu": tuple(str(n) for n in range(cores))}
         self._trouble = trouble
         self._work = work
         self._report = report
         self._say_after_s = say_after_s
 
     @contextmanager
-    def acquire(self, gpus: int) -> Iterator[tuple[str, ...]]:
+    def acquire(self, gpus: int, threads: int = 1) -> Iterator[tuple[str, ...]]:
         """Wait for a turn and for slots, lend them, and take them back; yields the GPUs' ids.
 
-        First come, first served, over all processes. Raises SetupError when this machine has too
-        few GPUs at all, or the lock folder cannot be used.
+        First come, first served, over all processes. More threads than there are cores get all of
+        them. Raises SetupError when this machine has too few GPUs at all, or the lock folder cannot
+        be used.
         """
         have = self._slots["gpu"]
         if gpus > len(have):
@@ -88,7 +90,7 @@ class SlotPool:
                 f"a run wants {gpus} GPUs, and this machine lends {len(have)}",
                 hint="use a profile that needs fewer, or --executor slurm",
             )
-        kind, count = ("gpu", gpus) if gpus else ("cpu", 1)
+        kind, count = ("gpu", gpus) if gpus else ("cpu", min(threads, len(self._slots["cpu"])))
         make_lock_folder(self._folder)
         with contextlib.ExitStack() as held:
             troubles: dict[str, str] = {}

@@ -54,6 +54,11 @@ class RunRequest:
     gpus: int = 0
     network: bool = False
 
+    @property
+    def threads(self) -> int:
+        """How many cores it may keep busy: the threads that its environment grants it."""
+        return int(self.environment.get("OMP_NUM_THREADS", "1"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:

@@ -68,7 +68,7 @@ def execute(name: str, step: str, double: dict[str, object]) -> dict[str, object
     pool = SlotPool(
         Path(str(double["locks"])),
         gpus=tuple(double.get("devices", ())),
-        cpu_slots=8,  # type: ignore
+        cores=8,  # type: ignore
     )
     with pool.acquire(int(str(double["gpus"]))) as gpus:
         began = time.time()

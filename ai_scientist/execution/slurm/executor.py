@@ -220,7 +220,7 @@ class Job:
 
     def _arguments(self) -> list[str]:
         request, options = self._request, self._options
-        cpus = options.cpus or int(request.environment.get("OMP_NUM_THREADS", "1"))
+        cpus = options.cpus or request.threads
         return [
             "--nodes=1", "--ntasks=1", f"--cpus-per-task={cpus}", f"--mem={self._memory}",
             f"--time={self._time}", *options.gres(request.gpus), *options.place(),

@@ -61,7 +61,7 @@ def run_job(staging: Path, number: int, gpus: tuple[str, ...]) -> None:
         (staging / "outcome.json").unlink()
     try:
         lent = gpus[: request.gpus]
-        executor = LocalExecutor(sandbox_here(intent), acquire=lambda count: nullcontext(lent))
+        executor = LocalExecutor(sandbox_here(intent), acquire=lambda *_: nullcontext(lent))
         executor.run(request)
     finally:
         stop.set()
