@@ -13,10 +13,10 @@ from ai_scientist.judging.gates import (
     check_lint,
     check_meaning,
     check_measuring,
-    code_sha256,
     compare_smoke,
     describe_changed_lines,
 )
+from ai_scientist.judging.rehearsals import code_sha256
 from ai_scientist.records import Code, MetricSpec, Results, Run
 
 SPECS = {"seconds": MetricSpec(name="seconds", volatile=True), "loss": MetricSpec(name="loss")}

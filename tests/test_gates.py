@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -61,7 +62,9 @@ class WatchedBy:
 class Judged:
     """Puts edits of an experiment through the gates."""
 
-    def __init__(self, folder: Path, bench: Bench, executor: LocalExecutor) -> None:
+    def __init__(
+        self, folder: Path, bench: Bench, executor: LocalExecutor, cache: Path | None = None
+    ) -> None:
         idea = parse_idea({"Name": "a", "Title": "A", "Experiment": "x"}, "here")
         run_folder = create_run_folder(folder / "runs", idea, bench.template, {})
         self.journal = MemoryJournal()
@@ -72,7 +75,7 @@ class Judged:
             executor=WatchedBy(self.ran, executor),
             bench=bench,
             limits=Limits(),
-            cache=folder / "cache",
+            cache=cache or folder / "cache",
             report=print,
         )
         self.gates = Gates(laboratory, self.journal)
@@ -159,6 +162,70 @@ def test_each_code_is_rehearsed_twice_and_remembered(judged: Judged) -> None:
     assert judged.ran == []
     assert [one.verdict for one in second.checks] == [one.verdict for one in first.checks]
     assert second.lines_ran == first.lines_ran
+
+
+def with_lock(bench: Bench) -> Bench:
+    """The same bench as if its environment had been built from a lock."""
+    lock = bench.template.folder / "requirements.lock"
+    return replace(bench, template=replace(bench.template, lock=lock))
+
+
+def changed_bowl(bench: Bench, folder: Path, name: str, old: str, new: str) -> Bench:
+    """The bench of a copy of its template in which one file says something else."""
+    shutil.copytree(bench.template.folder, folder)
+    path = folder / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    return replace(bench, template=replace(load_template(folder), lock=bench.template.lock))
+
+
+def test_the_untouched_code_is_rehearsed_once_on_a_machine(
+    tmp_path: Path, bench: Bench, executor: LocalExecutor
+) -> None:
+    """Ideas on one template share its rehearsals, unless what could move a bit is another."""
+    new, old = ["smoke_new_0", "smoke_new_1"], ["smoke_old_0", "smoke_old_1"]
+    locked = with_lock(bench)
+    smoke = replace(bench.template.profiles["smoke"], cpu_threads=2)
+    threads = replace(locked.template, profiles={**locked.template.profiles, "smoke": smoke})
+    cache, copy = tmp_path / "cache", tmp_path / "copy"
+
+    def ran_in(name: str, bench: Bench) -> list[str]:
+        judged = Judged(tmp_path / name, bench, executor, cache)
+        assert judged.edit(FASTER).checks[-1].verdict == "passed"
+        return sorted(judged.ran)
+
+    assert ran_in("first", locked) == new + old
+    assert ran_in("second", locked) == new
+    assert ran_in("packages", replace(locked, versions={"numpy": "2"})) == new + old
+    assert ran_in("threads", replace(locked, template=threads)) == new + old
+    other = changed_bowl(locked, copy, "evaluation.py", "def loss", "SCALE = 1\n\n\ndef loss")
+    assert ran_in("files", other) == new + old
+    assert ran_in("no lock", bench) == ran_in("no lock again", bench) == new + old
+    kept = list(cache.rglob("rehearsals.json"))
+    assert len(kept) == 4  # the untouched code's; of what a model wrote, nothing
+    for path in kept:
+        path.write_text("damaged")
+    assert ran_in("damaged", locked) == new + old
+    assert ran_in("mended", locked) == new
+
+
+def test_rehearsals_made_before_still_show_what_differs_from_itself(
+    tmp_path: Path, bench: Bench, executor: LocalExecutor
+) -> None:
+    """Untouched code is taken with its comparison with itself, and none that failed is taken."""
+    locked, cache = with_lock(bench), tmp_path / "cache"
+    clock = ("experiment.py", "Random(SEED +", "Random(time.perf_counter_ns() +")
+    noisy = changed_bowl(locked, tmp_path / "noisy", *clock)
+    for name, rehearsals in (("a", 4), ("b", 2)):
+        judged = Judged(tmp_path / name, noisy, executor, cache)
+        assert judged.edit(FASTER).checks[-1].verdict == "not decidable"
+        assert len(judged.ran) == rehearsals
+    crash = ("experiment.py", "STARTS[1]", "STARTS[9]")
+    broken = changed_bowl(locked, tmp_path / "broken", *crash)
+    for name in ("c", "d"):
+        judged = Judged(tmp_path / name, broken, executor, cache)
+        assert judged.edit(("STARTS[9]", "STARTS[1]")).checks[-1].verdict == "not decidable"
+        assert len(judged.ran) == 4
 
 
 def test_the_rehearsals_of_an_edit_share_the_cores(tmp_path: Path, bench: Bench) -> None:

@@ -123,7 +123,8 @@ class Laboratory:
         self._baselines = Baselines(
             cache=cache, template=bench.template.folder, profile=bench.profile.name
         )
-        self._report = report
+        self.report = report
+        self.cache = cache
         self.gpu_hours = 0.0
         self.executed: set[str] = set()
         """Keys of all executions, whatever came of them."""
@@ -163,7 +164,7 @@ class Laboratory:
             known = self._baseline_key(commit, seed) if cached else ""
             left = staging / "source" / out_name
             if known and (taken := self._baselines.take(known, left)):
-                self._report(f"{out_name}: {taken[1]}, taken from there")
+                self.report(f"{out_name}: {taken[1]}, taken from there")
                 return taken[0] | {"key": key}
             observation = self._observe(request)
             if known and observation["failure"] is None:
@@ -277,7 +278,7 @@ class Laboratory:
         self._touched[key] = [name for name in names if found.get(name) != known.get(name)]
         for name in self._touched[key]:
             self._journal.note("frozen_touched", {"about": key, "file": name})
-            self._report(f"{key}: frozen file {name} was changed; it is restored for the run")
+            self.report(f"{key}: frozen file {name} was changed; it is restored for the run")
             write_atomically(source / name, self.folder.read(first, name))
 
     def _request(

@@ -9,20 +9,14 @@ gate_report is one effect of the journal.
 from __future__ import annotations
 
 import ast
-import hashlib
-import json
 import time
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
 from ai_scientist.execution.laboratory import Laboratory
-from ai_scientist.execution.observation import (
-    Observation,
-    observation_from_json,
-    observation_to_json,
-)
+from ai_scientist.execution.observation import Observation
 from ai_scientist.judging.changes import changed_lines, describe_seed_only_change
+from ai_scientist.judging.rehearsals import Rehearsals
 from ai_scientist.protocols import Journal
 from ai_scientist.records import Check, Code, GateReport, Json, MetricSpec, Run, Scalar
 from ai_scientist.results.reading import config_diff
@@ -32,12 +26,12 @@ ON_ITS_WORD = "identical in the smoke profile; the coder says why"
 
 
 class Gates:
-    """Judges candidates for one run folder, remembering each code's rehearsals."""
+    """Judges candidates for one run folder."""
 
     def __init__(self, laboratory: Laboratory, journal: Journal) -> None:
         self.laboratory = laboratory
         self._journal = journal
-        self._rehearsed: dict[str, list[Observation]] = {}
+        self._rehearsals = Rehearsals(laboratory)
         self._trusted: set[str] = set()
         """Runs that one code was let through to on the coder's word."""
 
@@ -52,23 +46,16 @@ class Gates:
 
         def perform() -> Json:
             gate_report = self._judge(step, old, new, smoke_invariant)
-            rehearsed = {
-                code_sha256(code): [
-                    observation_to_json(seen) for seen in self._rehearsed.get(code_sha256(code), [])
-                ]
-                for code in (old, new)
-            }
             return {
                 "checks": [asdict(check) for check in gate_report.checks],
                 "repairable": gate_report.repairable,
                 "log_tail": gate_report.log_tail,
-                "rehearsed": rehearsed,
+                "rehearsed": self._rehearsals.stored(old, new),
                 "lines_ran": gate_report.lines_ran,
             }
 
         stored = self._journal.effect(f"{step}/gates", perform)
-        for sha256, observations in stored["rehearsed"].items():
-            self._rehearsed[sha256] = [observation_from_json(seen) for seen in observations]
+        self._rehearsals.restore(stored["rehearsed"])
         checks = tuple(Check(**check) for check in stored["checks"])
         if any(check.detail.startswith(ON_ITS_WORD) for check in checks):
             self._trusted.add(run_of(step))
@@ -93,46 +80,20 @@ class Gates:
             checks.append(Check(gate="runs", verdict="not decidable", detail=detail))
             checks.append(Check(gate="has an effect", verdict="not decidable", detail=detail))
             return GateReport(checks=tuple(checks))
-        check = self._rehearse(step, old, new)
-        checks.append(check)
+        start = time.monotonic()
+        self._rehearsals.make(step, old, new)
+        check = self._check_runs(new)
+        checks.append(replace(check, seconds=round(time.monotonic() - start, 2)))
         if check.verdict == "refused":
-            failed = (one for one in self._rehearsed[code_sha256(new)] if one.failure is not None)
+            failed = (one for one in self._rehearsals.of(new) if one.failure is not None)
             tail = next(failed).log_tail
             return GateReport(checks=tuple(checks), repairable=True, log_tail=tail)
         checks.append(self._check_effect(step, old, new, smoke_invariant))
-        return GateReport(checks=tuple(checks), lines_ran=self._lines_of(new))
-
-    def _lines_of(self, code: Code) -> tuple[int, ...] | None:
-        """Return which lines of a code ran in its rehearsals, None when nobody knows."""
-        recorded = (one.lines_ran for one in self._rehearsed.get(code_sha256(code), []))
-        return next((lines for lines in recorded if lines is not None), None)
-
-    def _rehearse(self, step: str, old: Code, new: Code) -> Check:
-        """Rehearse each code twice, side by side on free cores, unless that was done before.
-
-        The new code's second rehearsal records which lines run; that changes no number.
-        """
-        start = time.monotonic()
-        wanted = [
-            (f"{step}/smoke_{side}_{number}", code, side == "new" and number == 1)
-            for side, code in (("new", new), ("old", old))
-            for number in range(len(self._rehearsed.get(code_sha256(code), [])), 2)
-        ]
-        with ThreadPoolExecutor(max(1, len(wanted))) as pool:  # slots say how many go on at once
-            seen = list(pool.map(lambda one: self._smoke(*one), wanted))
-        for (_, code, _), observation in zip(wanted, seen, strict=True):
-            self._rehearsed.setdefault(code_sha256(code), []).append(observation)
-        check = self._check_runs(new)
-        return replace(check, seconds=round(time.monotonic() - start, 2))
-
-    def _smoke(self, key: str, code: Code, record_lines: bool) -> Observation:
-        seen = self.laboratory.smoke(key, code.commit, code.files, record_lines=record_lines)
-        self.laboratory.discard(key)
-        return seen
+        return GateReport(checks=tuple(checks), lines_ran=self._rehearsals.lines_of(new))
 
     def _check_runs(self, new: Code) -> Check:
         """Refuse a code that fails in a rehearsal, also where it fails in one of two only."""
-        seen = self._rehearsed[code_sha256(new)]
+        seen = self._rehearsals.of(new)
         failed = next((one for one in seen if one.failure is not None), None)
         if failed is None:
             return Check(gate="runs", verdict="passed")
@@ -142,7 +103,7 @@ class Gates:
         return Check(gate="runs", verdict="refused", detail=f"{where}: {failed.problem}")
 
     def _check_effect(self, step: str, old: Code, new: Code, smoke_invariant: str | None) -> Check:
-        before, after = (self._rehearsed[code_sha256(code)] for code in (old, new))
+        before, after = (self._rehearsals.of(code) for code in (old, new))
         effect = compare_smoke(before, after, self.laboratory.bench.template.metrics)
         gate = "has an effect"
         if effect.moved:
@@ -165,9 +126,9 @@ class Gates:
             f"the last valid run's to the last bit (for example {effect.example()})"
         ]
         parts += describe_changed_lines(
-            old.files[MAIN_FILE], new.files[MAIN_FILE], self._lines_of(new)
+            old.files[MAIN_FILE], new.files[MAIN_FILE], self._rehearsals.lines_of(new)
         )
-        before, after = (self._rehearsed[code_sha256(code)][0].results for code in (old, new))
+        before, after = (self._rehearsals.of(code)[0].results for code in (old, new))
         if before and after and not config_diff(before, after):
             parts.append("no value of the resolved configuration moved")
         return "; ".join(parts)
@@ -330,12 +291,6 @@ def check_comparable(
     shown = ", ".join(f"{key}: {moved[key][0]!r} -> {moved[key][1]!r}" for key in keys)
     detail = f"confounded: differs from the baseline outside the idea's `Varies`: {shown}"
     return Check(gate="comparable", verdict="finding", detail=detail), keys
-
-
-def code_sha256(code: Code) -> str:
-    """Return the hash of what runs: plot.py cannot move a number."""
-    main = {name: text for name, text in code.files.items() if name != "plot.py"}
-    return hashlib.sha256(json.dumps(main, sort_keys=True).encode()).hexdigest()
 
 
 def describe_changed_lines(old: str, new: str, ran: Collection[int] | None) -> list[str]:

@@ -1,7 +1,7 @@
 """What all runs and ideas share on disk, and its cap.
 
     CACHE/data/NAME/        what a template's prepare script made: text, activations, probes, …
-    CACHE/baselines/NAME/   executions of untouched code
+    CACHE/baselines/NAME/   executions of untouched code, or its rehearsals
 
 An entry is named by a hash of all that determines it, appears whole or not at all, and can be made
 again. Its folder's time is its last use, and who uses it holds a shared lock on that folder: beyond
