@@ -141,6 +141,13 @@ def test_what_follows_from_named_runs_is_no_finding() -> None:
         ("run_1 has a higher accuracy than run_0, but a lower final loss than run_2.", True),
         ("run_1 has a higher accuracy than run_0, but a higher final loss than run_2.", False),
         ("Test accuracy of the best run exceeds that of run_1.", False),
+        ("In final loss run_1 is higher than run_0 by 31.90 and higher than run_2.", False),
+        ("In final loss run_1 is higher than run_0 by 31.90 and lower than run_2.", True),
+        ("In final loss run_1 is higher than run_0, which is higher than run_2.", False),
+        ("In final loss run_1 is higher than run_0, which is lower than run_2.", True),
+        ("The final loss of run_2 is lower than that of run_0, and run_1's is higher.", False),
+        ("run_0's final loss is lower than run_1's. run_2's final loss is lower than that.", False),
+        ("Lower final loss for run_1 against the baseline.", True),
     ],
 )
 def test_comparisons_in_words_are_held_to_the_values(text: str, false: bool) -> None:
@@ -316,7 +323,27 @@ OPEN = [
     "## Run 2: More\nThe final loss is 192.6. With 0.05 it was 232.1.",
     "| metric | Run 0/1 |\n|---|---|\n| final_loss | 200.2/232.1 |",
     "| Run | final_loss |\n|---|---|\n| 2 vs 1 | -39.52 |",
+    "Taking runs 1 and 2 as one, the final loss is 212.4.",
+    "The final loss of run_1 lies in [229.6, 234.6], that of run_0 in [197.7, 202.7].",
+    "| Run | final_loss | change |\n|---|---|---|\n| 1 | 232.1 | 31.90 |\n| 2 | 192.6 | -39.52 |",
 ]
+TABLES = {
+    "Midpoints of each run and the baseline": ("216.2", "0.6483"),
+    "First seed only": ("231.1", "0.6453"),
+    "Standard errors": ("0.577", "0.0058"),
+    "Values times 100": ("23212", "65.53"),
+}
+
+
+@pytest.mark.parametrize("caption", TABLES)
+def test_a_caption_may_say_what_all_cells_are(caption: str) -> None:
+    """Cells that are all what the caption says are no finding; one false cell in a table is."""
+    table = r"\begin{table}\caption{%s.}\begin{tabular}{lcc}%s\end{tabular}\end{table}"
+    head = r" & final loss & test accuracy \\ Baseline & 200.2 & 0.6412 \\"
+    row = r" & final loss & test accuracy \\ Run 1 & %s & %s \\"
+    assert kinds(table % (caption, row % TABLES[caption]), "latex") == []
+    one_false = head + r" Run 1 & 232.1 & 0.7777 \\"
+    assert kinds(table % (caption, one_false), "latex") == ["unsupported_number"]
 
 
 @pytest.mark.parametrize("text", OPEN)

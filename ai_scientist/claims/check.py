@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ai_scientist.claims.binding import COMPARED_WITH, Scene, bind, read_scene
+from ai_scientist.claims.binding import Scene, bind, read_scene
 from ai_scientist.claims.directions import false_comparisons
 from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.exempt import is_no_number
 from ai_scientist.claims.expand import MACRO, macro_reference
-from ai_scientist.claims.judging import Ruling, Verdict
+from ai_scientist.claims.judging import REFERENCE, Ruling, Verdict
 from ai_scientist.claims.latex import EXPANDED, latex_units
 from ai_scientist.claims.numerals import Numeral, find_numerals
 from ai_scientist.claims.reading import comparison_doubt
@@ -189,7 +189,7 @@ class _Checker:
         """Return the run that `The final run reached:` says of the list below it."""
         if not scene.text.rstrip().endswith(":"):
             return ()
-        compared = any(COMPARED_WITH.search(scene.text[: m.start]) for m in scene.runs)
+        compared = any(REFERENCE.search(scene.text[: m.start]) for m in scene.runs)
         sure = len(scene.runs) == 1 and scene.runs[0].sure and not compared
         return scene.named_runs if sure and len(scene.named_runs) == 1 else ()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ai_scientist.claims.binding import LIST_GAP, Binding, Scene
 from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.exempt import is_counted
+from ai_scientist.claims.judging import REFERENCE
 from ai_scientist.claims.reading import CLAUSE_END
 from ai_scientist.claims.vocabulary import MetricMention, RunMention
 from ai_scientist.results.tables import format_number
@@ -45,6 +46,9 @@ FROM_TO = re.compile(
     r"[^.;]{0,60}?\bfrom\s+[~≈]?\Z",
     re.I,
 )
+SUBJECT = re.compile(r"(?:['’]s)?\s+(?:is|was|has|had|does|did|stands?|lies|sits|ends|comes)\b")
+WHICH = re.compile(r"\b(?:which|whose)\b")
+JOINED = re.compile(r"\b(?:and|or|to)\b|[&–/-]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +102,7 @@ def _judge(
     end = stop.start() if stop else len(scene.text)
     metric = _metric(scene, match, start, end)
     paths = metric.paths if metric else scene.before
-    left = _runs(scene, start, match.start, paths, evidence) or _only(scene.here)
+    left = _subjects(scene, match, start, paths, evidence) or _only(scene.here)
     left = left or _runs(scene, 0, match.start, paths, evidence)[:1]
     right = _runs(
         scene, match.end, _reference_end(scene, match.end, end), paths, evidence, groups=False
@@ -141,13 +145,19 @@ def _judge(
 
 
 def _reference_end(scene: Scene, start: int, end: int) -> int:
-    """Return where the list of runs compared with ends: `than run_1 (0.4) and run_2 (0.5)`."""
+    """Return where the list of runs compared with ends: `than run_1 (0.4) and run_2 (0.5)`.
+
+    Behind a comma, with no `and` to come, something new begins: `than run_1, run_2 is …`.
+    """
     mentions = [m for m in scene.runs if start <= m.start < end]
-    for one, other in itertools.pairwise(mentions):
+    last = 0
+    for index, (one, other) in enumerate(itertools.pairwise(mentions), 1):
         between = re.sub(r"\([^()]*\)", "", scene.text[one.end : other.start])
-        if not LIST_GAP.match(between):
-            return other.start
-    return end
+        if not LIST_GAP.match(between) or SUBJECT.match(scene.text, other.end):
+            break
+        if JOINED.search(between):
+            last = index
+    return mentions[last + 1].start if last + 1 < len(mentions) else end
 
 
 def _sign(word: str) -> tuple[str, int]:
@@ -182,6 +192,29 @@ def _runs(
             continue
         found += _meant(mention, paths, evidence) if groups or mention.kind != "method" else ()
     return tuple(dict.fromkeys(found))
+
+
+def _subjects(
+    scene: Scene, match: _Comparison, start: int, paths: tuple[str, ...], evidence: Evidence
+) -> tuple[str, ...]:
+    """Return the runs that a comparison is about, those left out that another one compares with.
+
+    A clause with `which` speaks of the run named right before it.
+    """
+    end = match.start
+    if middle := _runs(scene, end, match.end, paths, evidence):
+        return middle
+    relative = max((m.start() for m in WHICH.finditer(scene.text, start, end)), default=-1)
+    nearest = [m for m in scene.runs if m.end <= relative][-1:]
+    if nearest:
+        return _meant(nearest[0], paths, evidence)
+    compared = [m.end for m in scene.runs if REFERENCE.search(scene.text[: m.start])]
+    own = [m for m in scene.runs if m.end not in compared]
+    behind = max((place for place in compared if place <= end), default=start)
+    own = [m for m in own if behind <= m.start < end] or own
+    return _runs(replace(scene, runs=tuple(own)), start, end, paths, evidence) or _runs(
+        scene, start, end, paths, evidence
+    )
 
 
 def _meant(mention: RunMention, paths: tuple[str, ...], evidence: Evidence) -> tuple[str, ...]:

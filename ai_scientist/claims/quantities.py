@@ -38,7 +38,7 @@ CUES = {
     ),
     "test": re.compile(
         r"\bCIs?\b|\binterval|\[|\bp\s*[-=<>≤≈]|\bp(?:-value|\s+value)?s?\b|\bstandard errors?\b"
-        r"|(?-i:\bSEM?s?\b)|\b(?:lower|upper) (?:end|bound|limit)"
+        r"|(?-i:\bSEM?s?\b)|\bs\.\s?e\.|\b(?:lower|upper) (?:end|bound|limit)"
         r"|\bsigma|σ|\bdetectable|\bt\s*[-=]|\bstandard deviations?\b",
         re.I,
     ),
@@ -55,7 +55,7 @@ CUES = {
         re.I,
     ),
     "interval": re.compile(
-        r"\bCIs?\b|\binterval|\bconfidence|1\.96|\b2\s?(?:×|x|\*|·)?\s?(?:SE|σ|s\.e)|\bmargin",
+        r"\bCIs?\b|\binterval|\bconfidence|\[\s*[-+−]?\d|1\.96|\b2\s?(?:×|x|\*|·)?\s?(?:SE|σ|s\.e)|\bmargin",
         re.I,
     ),
     "median": re.compile(r"\bmedian", re.I),

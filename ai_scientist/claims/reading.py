@@ -21,6 +21,15 @@ from ai_scientist.claims.exempt import COUNTED, is_counted, known_setting, setti
 from ai_scientist.claims.judging import REFERENCE
 from ai_scientist.claims.numerals import Numeral, find_numerals
 from ai_scientist.claims.vocabulary import MetricMention, RunMention, Vocabulary
+from ai_scientist.claims.words import (
+    AVERAGE_NAMED,
+    CHANGE_WORDS,
+    LIGHT_WORDS,
+    OTHER_QUANTITY,
+    SEED_MEAN,
+    STATISTIC,
+    TRANSFORMED,
+)
 
 Mention = MetricMention | RunMention
 
@@ -36,70 +45,9 @@ class Label:
     """Its metrics are those of the row above."""
 
 
-LIGHT = """
-    a about above again against also although an and another approximately are around as at be
-    been below both but by can clearly concretely consequently could do does down even exactly
-    finally for from had has have he hence her here his how however i in indeed interestingly into
-    is it its itself just less may might more much namely nearly not notably now of off on only
-    onto or one our out over quite rather respectively roughly same she should since slightly so
-    some still such surprisingly than that the their them then these they this those though thus
-    to too up upon us versus vs was we were what whatever when where whereas which while who whose
-    will with yet you your e g eg ie
-    achieve amount arrive attain be bring came climb close come deliver end equal exhibit fall
-    fell find finish found gave get give go got grew grow have hit hold keep kept land lie mark
-    measure move note obtain observe place post produce put ran reach read record register remain
-    report rest return rise rose run saw say score see seen settle show sit sat stand start stay
-    stood take took want went work yield
-    beat better decrease degrade drop exceed few great high improve increase large low outperform
-    raise reduce shrink small surpass worse
-    analysis appendix bar column curve configuration entry experiment fig figure main metric model
-    nat new number outcome percent percentage point result row sec section table term unit value
-    variant concern regard respect good hope well seed
-"""
-"""Function words; verbs by which a run has a value; directions; where a result stands."""
-CHANGE = """
-    absolute advantage apart between change cost delta differ difference distance factor fold gain
-    gap improvement loss margin ratio reduction relative separate shift time
-"""
-"""Words that are light where a number is read as a change."""
-LIGHT_WORDS, CHANGE_WORDS = frozenset(LIGHT.split()), frozenset(CHANGE.split())
-OTHER_QUANTITY = re.compile(
-    r"\b(?:seeds?|epochs?|steps?|averag\w*|avg|means?|median|max\w*|min\w*|rang\w*|span\w*|spread"
-    r"|variation|deviat\w*|standard|std|sds?|sem?s?|cvs?|cis?|intervals?|p-values?|half|halv\w+|doubl\w+"
-    r"|twice|thirds?|quarters?|sum|total\w*|combin\w*|pool\w*|overall|each|every|all|per"
-    r"|except|exclud\w*|without|before|after|earlier|previous\w*|former|latter|initial\w*|first"
-    r"|second|fourth|last|relative|ratio|factor|normali\w*|log|subset|split|held|valid\w*|layers?"
-    r"|extrapolat\w*|interpolat\w*|would|if|al|there|elsewhere|originally|difference|gap|until"
-    r"|prior|literature|respective|(?:lower|upper)\s+(?:end|bound|limit))\b"
-    r"(?!-(?:based|guided|weighted|ranked|aware)\b)",
-    re.I,
-)
-"""Words that make a number another quantity even from another part of its sentence."""
-TRANSFORMED = re.compile(
-    r"\bsubtract\w*|\b(?:re)?scal(?:ed|ing)\b|\bmultipl\w+|\bdivid\w+|\bcomplement\w*|\bin units of"
-    r"|\bset to 1\b|(?:×|\bx|\*)\s?10|\binverse\w*|\bconvert\w*|\bexpress\w*",
-    re.I,
-)
-"""Words that make other quantities of all numbers of a sentence."""
-SEED_MEAN = re.compile(
-    r"\b(?:averag\w+|means?)\s+(?:over|across|of)\s+(?:the\s+|all\s+|our\s+|\d+\s+)*seeds?\b"
-    r"|\baverag(?:ed|es)\s+(?=\d)"
-    r"|\b(?:over|across|with|from|in|for|on)\s+(?:the\s+|all\s+|our\s+|\d+\s+)*seeds?\b",
-    re.I,
-)
-"""What every stored value is where there are seeds."""
-AVERAGE_NAMED = re.compile(
-    r"\b(?:average|mean)\s+(?!over|across|from|with|value|both|these|those|runs?\b)(?=[a-z]{4})",
-    re.I,
-)
-"""An average that belongs to a measure's name: `average decoder weight correlation`."""
-STATISTIC = re.compile(
-    r"\b(?:correlations?|covariances?|entrop(?:y|ies)|kurtosis|skewness|perplexit(?:y|ies)"
-    r"|redundancy|coherence|overlaps?)\b",
-    re.I,
-)
-"""Quantities that no other name stands for."""
 WORD = re.compile(r"[A-Za-z][A-Za-z'’]*")
+TOGETHER = re.compile(r"\s*,?\s*(?:and|&)\s+(?:of\s+|in\s+)?(?:the\s+)?")
+IN_BRACKETS = re.compile(r"\[[^\[\]]*\Z")
 OWN_NUMBER = re.compile(r"\s+(?:[a-z]+\s+){0,2}[-−+~≈]?\d+\.\d")
 CONDITION = re.compile(r"\b(?:with|at|for|under|using)\s+[~≈]?\Z", re.I)
 LINK = re.compile(r"\b(?:relative to|compared (?:to|with)|with respect to)\s+", re.I)
@@ -146,6 +94,7 @@ def doubt(
         and not OTHER_QUANTITY.search(text, start, end)
         and not TRANSFORMED.search(text)
         and _is_fine(numeral)
+        and not (binding.mention is not None and _is_shared(binding.mention, scene))
     )
     return Doubt(reason=reason, slight=slight or is_foreign(numeral, scene))
 
@@ -255,6 +204,8 @@ def _unnamed(
         return "its words name no metric"
     if numeral.integer and numeral.digits < 2 and not (numeral.percent or numeral.factor):
         return "one digit, which may count anything"
+    if IN_BRACKETS.search(scene.text[: numeral.start]):
+        return "it stands in brackets, as the ends of an interval do"
     if reason := _loosely_bound(numeral, binding, scene, vocabulary):
         return reason
     negative = numeral.value < 0 and not numeral.percent
@@ -281,9 +232,23 @@ def _loosely_bound(numeral: Numeral, binding: Binding, scene: Scene, vocabulary:
         return "it stands in a list of numbers whose names stand elsewhere"
     if binding.metric is None and (len(set(scene.recent)) > 1 or not (mention or scene.here)):
         return "its sentence names no metric"
+    if mention is not None and not binding.listed and _is_shared(mention, scene):
+        return "its words name several runs"
     if mention is not None and not binding.listed and _is_taken(numeral, binding, scene):
         return "another number stands between it and its run"
     return ""
+
+
+def _is_shared(mention: RunMention, scene: Scene) -> bool:
+    """Say whether one number is told of a run together with another: `run 1 and run 2: 0.4`."""
+    if len(scene.numerals) > 1:
+        return False
+    ends = [
+        (one.end, other.start)
+        for one, other in itertools.pairwise(scene.runs)
+        if mention in (one, other)
+    ]
+    return any(TOGETHER.fullmatch(scene.text[start:end]) for start, end in ends)
 
 
 def _has_condition(text: str, vocabulary: Vocabulary) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from ai_scientist.claims.binding import Binding, Scene
 from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.exempt import known_setting
-from ai_scientist.claims.judging import Judge, Ruling
+from ai_scientist.claims.judging import Judge, Ruling, derivations, shows
 from ai_scientist.claims.numerals import Numeral, find_numerals
 from ai_scientist.claims.quantities import Quantities
 from ai_scientist.claims.reading import Label, label_doubt
@@ -26,10 +27,16 @@ THE_OTHER = re.compile(
     re.I,
 )
 BOUND = re.compile(r"[<>≤≥]\s*\Z")
-STATISTIC = re.compile(
-    r"(?:\bp\$?-?\s?values?|\bCIs?|(?:confidence )?intervals?|complements?|medians?)\b", re.I
+ALL_CELLS = re.compile(
+    r"\bhal(?:f|ves|ved)\b|\bmid(?:point|way)|\bminus\b|\bdivided|\bratio|\brelative\b|\bnormali[sz]ed"
+    r"|\bscaled\b|\blog\b|\bmin(?:im\w+)?\b|\bmax(?:im\w+)?\b|\b(?:small|larg|high|low|b|wor)est\b"
+    r"|\bchanges?\b|\bdiff|\bdelta|\bpercent|\bstandard\b|\bseeds?\b|\bquantile|\branks?\b|\bepochs?\b"
+    r"|\bvarian|\bintervals?\b|\bmedian|\bsums?\b|\bdistance|\bbefore\b|\bafter\b",
+    re.I,
 )
-"""What a caption says all cells are."""
+"""What a caption says where all cells may be something else than their headers name."""
+ERRORS = re.compile(r"(?:±|\+/-|\+-)\s*(?:\w+\s+){0,3}(?:errors?|deviations?|intervals?|SEM?|SD)\b")
+"""What a caption says stands behind the values, which are the cells' own."""
 RUN_HEADER = re.compile(r"^\W*runs?\W*(?:no\.?|number|id|#)?\W*$", re.I)
 SYMBOL = re.compile(r"^\W*[a-oq-zαβγετλμησ](?:_\w+)?\W*$")
 """A setting's one letter; a p-value is none."""
@@ -70,6 +77,7 @@ class TableJudge:
         caption = self._label(table.caption)
         columns_name = any(column.metrics for column in columns)
         above: tuple[MetricMention, ...] = ()
+        every: list[CellRuling] = []
         for row in body:
             first = row[0] if row else Cell(text="", start=0)
             label = self._label(first.text)
@@ -88,7 +96,11 @@ class TableJudge:
             elif not columns_name and first.text.strip():
                 label = replace(label, metrics=above, inherited=bool(above))
             rulings = list(self._row(row, label, columns, caption))
-            yield from self._one_metric_per_row(rulings)
+            every += self._one_metric_per_row(rulings)
+        transformed = ALL_CELLS.search(table.caption)
+        if transformed and len(every) > 1 and all(one.ruling.kind for one in every):
+            every = [_opened(one, transformed[0]) for one in every]
+        yield from every
 
     def _row(
         self, row: tuple[Cell, ...], label: Label, columns: list[Label], caption: Label
@@ -165,7 +177,7 @@ class TableJudge:
         """Return what else a cell may show, or that its headers leave it open; else `ruling`."""
         paths, runs = spot.binding.paths, spot.binding.runs
         words = f"{beside} {spot.column.text} {spot.label.text} {spot.around.corner}"
-        words += " ".join(m[0] for m in STATISTIC.finditer(spot.around.caption.text))
+        words += f" {ERRORS.sub('', spot.around.caption.text)}"
         if runs:
             every = (*paths, *(p for m in spot.around.left_metrics for p in m.paths))
             named = dict.fromkeys((*runs, *(run for one in spot.runs for run in one.runs)))
@@ -177,16 +189,32 @@ class TableJudge:
                 found = Ruling(verdict="ambiguous", evidence="could be what the caption names")
             if found is not None:
                 return found if every else replace(found, verdict="ambiguous")
+        if change and paths and (what := self._other_change(numeral, spot)):
+            return Ruling(verdict="ambiguous", evidence=f"could be {what}")
         if not paths and (where := known_setting(numeral, self.vocabulary)):
             return Ruling(verdict="configuration", evidence=where)
         if not (runs and paths) and (what := self.quantities.somewhere(numeral, words)):
             return Ruling(verdict="ambiguous", evidence=f"could be {what}")
         reason = label_doubt(spot.column, spot.label, self.vocabulary, change=change)
-        if spot.around.headed and not spot.column.text:
+        if not spot.column.text and (spot.around.headed or len(spot.around.left) > 1):
             reason = "its column has no header"
         if reason:
             return Ruling(verdict="ambiguous", evidence=f"{reason}; {ruling.evidence}")
         return ruling
+
+    def _other_change(self, numeral: Numeral, spot: _Spot) -> str:
+        """Return which change between any two runs a cell shows, such as that to the row above."""
+        for run, base in itertools.permutations(self.evidence.runs, 2):
+            for path in spot.binding.paths:
+                value = self.evidence.runs[run].metrics.get(path)
+                other = self.evidence.runs[base].metrics.get(path)
+                if value is None or other is None:
+                    continue
+                for how, number in derivations(value, other, numeral):
+                    if shows(numeral, number, sign=False, exact_scale=True):
+                        name = self.evidence.names[path]
+                        return f"{how} of {name} between {run} and {base}"
+        return ""
 
     def _one_metric_per_row(self, rulings: list[CellRuling]) -> Iterator[CellRuling]:
         """Turn a row round whose ambiguous label hides that its cells are different metrics."""
@@ -291,6 +319,14 @@ class _Around:
         """Return the metrics of the nearest column to the left that names one."""
         named = [label.metrics for label in self.left if label.metrics]
         return named[-1] if named else ()
+
+
+def _opened(cell: CellRuling, word: str) -> CellRuling:
+    """Return a cell whose finding the caption leaves open, where no cell is what headers name."""
+    if not cell.ruling.kind:
+        return cell
+    evidence = f"its caption leaves open what it is (`{word}`); {cell.ruling.evidence}"
+    return replace(cell, ruling=Ruling(verdict="ambiguous", evidence=evidence))
 
 
 def _numbered(row: tuple[Cell, ...]) -> bool:

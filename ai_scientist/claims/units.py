@@ -11,9 +11,11 @@ from typing import Literal
 Context = Literal["table", "text", "caption", "abstract"]
 
 MAX_SENTENCE = 2000
-SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z(\[`*\"$])")
+SENTENCE_END = re.compile(
+    r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z(\[`*\"$])|(?<=[\w)%][.!?])\s+(?=runs?[_ ]?\d)"
+)
 ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|cf|vs|al|Fig|Figs|Sec|Eq|Eqs|Tab|No|approx|resp|ca|Dr|St)\.|\b[A-Z]\.)\s*\Z"
+    r"(?:\b(?:e\.g|i\.e|cf|vs|al|Fig|Figs|Sec|Eq|Eqs|Tab|No|approx|resp|ca|Dr|St|r\.t|rel|incl|comp)\.|\b[A-Z]\.)\s*\Z"
 )
 ITEM = re.compile(r"^[ \t]*(?:[-*•+→►]|\(?\d{1,2}[.)]|\(?[a-z]\))\s+")
 HEADING = re.compile(r"^#{1,6}\s+(?P<title>.*)$")
