@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
 import pytest
 
+from ai_scientist.inputs.templates import load_template
 from tests.sae_runs import inside, results_of, smoke
 
 IDEAS = (
@@ -86,6 +88,31 @@ def test_frontier_and_counts(sae_python: Path, template: Path, smoke_data: Path)
     assert len(curve) >= 20
     assert curve[-1]["tokens"] == 60 * 192
     assert curve[-1]["fvu"] < curve[0]["fvu"]
+
+
+@pytest.mark.slow
+def test_frontier_is_read_off_at_the_baselines_l0(
+    sae_python: Path, template: Path, smoke_data: Path
+) -> None:
+    """At another L0 metrics are read off the run's own frontier, in log L0, and never beyond."""
+    for run, k in (("run_0", 5), ("run_1", 8), ("run_2", 20)):
+        given = {"OVERRIDES": json.dumps({"k": k})}
+        assert smoke(sae_python, template, smoke_data, run, **given).returncode == 0
+    section = "frontier results"
+    base, denser, far = (results_of(template, run) for run in ("run_0", "run_1", "run_2"))
+    assert load_template(template).metrics["fvu"].at_matched == "fvu_at_matched_l0"
+    first = base["training results for layer 0"]["per_seed"]["fvu"][0]
+    assert base[section]["measured"]["matched_l0"] == 5.0
+    assert base[section]["final_info"]["fvu_at_matched_l0"] == pytest.approx(first, rel=0.02)
+    points = denser[section]["final_info"]
+    sparse, dense = points["l0_at_half_k"], denser["training results for layer 0"]["per_seed"]
+    low, high = points["fvu_at_half_k"], dense["fvu"][0]
+    share = math.log(5 / sparse) / math.log(dense["l0"][0] / sparse)
+    assert points["fvu_at_matched_l0"] == pytest.approx(low + share * (high - low))
+    assert "fvu_at_matched_l0" not in far[section]["final_info"]
+    reason = far["not run"][f"{section}/fvu_at_matched_l0"]
+    assert "L0 10 to 4" in reason
+    assert reason.endswith("does not reach 5; nothing is extrapolated")
 
 
 IDLE: dict[str, tuple[dict[str, float], str]] = {

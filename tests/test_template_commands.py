@@ -100,6 +100,10 @@ READ: dict[str, tuple[Callable[[Path], None], str]] = {
         change("template.toml", 'direction = "increase"', 'direction = "none"'),
         "test_accuracy has no direction",
     ),
+    "no_stand_in": (
+        change("template.toml", "[metrics.test_loss]", '[metrics.test_loss]\nat_matched = "gone"'),
+        "test_loss has at_matched = 'gone', and no metric is called so",
+    ),
     "outside_path": (
         change("experiment.py", "import time", 'import time\n\nCORPUS = "../corpus.txt"'),
         "reads `../corpus.txt`, outside the folder",

@@ -61,6 +61,7 @@ class _MetricKeys(BaseModel):
     noise: float | None = Field(default=None, ge=0)
     volatile: bool = False
     matched: float | None = Field(default=None, ge=0)
+    at_matched: str | None = None
     evaluation: str | None = None
 
 

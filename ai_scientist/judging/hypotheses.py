@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ai_scientist.errors import ReplyError
-from ai_scientist.judging.matching import describe_mismatch
+from ai_scientist.judging.matching import describe_mismatch, stand_in
 from ai_scientist.judging.statistics import Comparison, compare
 from ai_scientist.records import (
     Control,
@@ -150,18 +150,27 @@ def _judge(
     if needed and not armed:
         names = ", ".join(sorted(needed))
         return _untestable(hypothesis, f"controls not run ({names}).")
-    run, obstacle = _best(armed or tried, path, hypothesis, against, metrics)
-    if obstacle:
-        return _untestable(hypothesis, obstacle, run.name)
-    return _decide(
-        hypothesis, path, run, against, n_tried=len(tried), metrics=metrics, guards=guards
-    )
+    chosen = _best(armed or tried, path, hypothesis, against, metrics)
+    if chosen.obstacle:
+        return _untestable(hypothesis, chosen.obstacle, chosen.run.name)
+    return _decide(hypothesis, chosen, against, n_tried=len(tried), metrics=metrics, guards=guards)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Chosen:
+    """The run that decides a hypothesis, and on which numbers."""
+
+    run: Run
+    path: str
+    unmatched: str = ""
+    """Why `path` is not the metric's own but its stand-in."""
+    obstacle: str = ""
+    """Why it decides nothing."""
 
 
 def _decide(
     hypothesis: Hypothesis,
-    path: str,
-    run: Run,
+    chosen: _Chosen,
     against: Run,
     *,
     n_tried: int,
@@ -169,13 +178,14 @@ def _decide(
     guards: Sequence[Guard],
 ) -> Judgement:
     sign = 1.0 if hypothesis.direction == "increase" else -1.0
-    rivals = {against.name: against.results} | {
-        f"{run.name}/{name}": arm for name, arm in run.arms.items() if path in arm.metrics
-    }
+    run, path = chosen.run, chosen.path
+    rivals = _rivals(path, run, against)
     rival = max(rivals, key=lambda name: sign * rivals[name].metrics[path])
     spec = spec_of(path, run.results.metrics, metrics)
     seen = compare(rivals[rival], run.results, path, spec=spec, n_tried=n_tried)
     words = _evidence(seen, run.name, rival)
+    if chosen.unmatched:
+        words += f"; {path.rsplit('/', 1)[-1]} was compared, since {chosen.unmatched}"
 
     def verdict(value: Verdict, why: str) -> Judgement:
         reason = f"{words}. {why}"
@@ -197,24 +207,33 @@ def _decide(
         )
     if seen.verdict != toward or gain < least:
         return verdict(Verdict.UNDECIDED, "More seeds are needed.")
-    return _within_guards(verdict, run, against, metrics, guards)
+    return _within_guards(verdict, chosen, against, metrics, guards)
 
 
 def _within_guards(
     verdict: Any,
-    run: Run,
+    chosen: _Chosen,
     against: Run,
     metrics: Mapping[str, MetricSpec],
     guards: Sequence[Guard],
 ) -> Judgement:
     result: Judgement
+    run = chosen.run
     for guard in guards:
+        matched = metrics.get(guard.metric)
+        if chosen.unmatched and matched is not None and matched.matched is not None:
+            continue  # where the stand-ins were read off, both have the same
         try:
-            path = resolve(guard.metric, run.results.metrics)
+            if chosen.unmatched:
+                path = stand_in(guard.metric, metrics, (run.results, against.results))
+            else:
+                path = resolve(guard.metric, run.results.metrics)
             spec = spec_of(path, run.results.metrics, metrics)
             seen = compare(against.results, run.results, path, spec=spec)
         except (ReplyError, KeyError):
-            result = verdict(Verdict.NOT_TESTABLE, f"The guard {guard.metric} was not measured.")
+            where = " where both are matched" if chosen.unmatched else ""
+            why = f"The guard {guard.metric} was not measured{where}."
+            result = verdict(Verdict.NOT_TESTABLE, why)
             return result
         moved = seen.delta if guard.direction == "increase" else -seen.delta
         limit = guard.limit * (abs(seen.base) if guard.kind == "relative" else 1.0)
@@ -272,19 +291,37 @@ def _best(
     hypothesis: Hypothesis,
     against: Run,
     metrics: Mapping[str, MetricSpec],
-) -> tuple[Run, str]:
-    """Return the best run of those that may be compared, and why it decides nothing, if so."""
+) -> _Chosen:
+    """Return the best run of those that may be compared, and why it decides nothing, if so.
+
+    Where none may, what stands for the metric between unmatched runs is compared, if all have it.
+    """
     sign = 1.0 if hypothesis.direction == "increase" else -1.0
     said = {run.name: _mismatch(path, run, against, metrics) for run in runs}
-    ready = [run for run in runs if not said[run.name]] or runs
-    best = max(ready, key=lambda run: sign * run.results.metrics[path])
-    if said[best.name]:
-        return best, f"{best.name} cannot be compared: {said[best.name]}."
+    readable = {run.name: path for run in runs if not said[run.name]} or {
+        run.name: found
+        for run in runs
+        if (found := stand_in(path, metrics, (run.results, *_rivals(path, run, against).values())))
+    }
+    if not readable:
+        best = max(runs, key=lambda run: sign * run.results.metrics[path])
+        obstacle = f"{best.name} cannot be compared: {said[best.name]}."
+        return _Chosen(run=best, path=path, obstacle=obstacle)
+    ready = [run for run in runs if run.name in readable]
+    best = max(ready, key=lambda run: sign * run.results.metrics[readable[run.name]])
+    path, obstacle = readable[best.name], ""
     if _terms_changed(path, against, best):
-        return best, f"{path} is the total loss and {best.name} changed its terms."
-    if _at_floor(path, against.results, best.results, hypothesis):
-        return best, f"{against.name} is at the floor of {path} (0)."
-    return best, ""
+        obstacle = f"{path} is the total loss and {best.name} changed its terms."
+    elif _at_floor(path, against.results, best.results, hypothesis):
+        obstacle = f"{against.name} is at the floor of {path} (0)."
+    return _Chosen(run=best, path=path, unmatched=said[best.name], obstacle=obstacle)
+
+
+def _rivals(path: str, run: Run, against: Run) -> dict[str, Results]:
+    """Return what a run must beat: what it is compared with, and its control arms."""
+    return {against.name: against.results} | {
+        f"{run.name}/{name}": arm for name, arm in run.arms.items() if path in arm.metrics
+    }
 
 
 def _mismatch(path: str, run: Run, against: Run, metrics: Mapping[str, MetricSpec]) -> str:
@@ -293,9 +330,7 @@ def _mismatch(path: str, run: Run, against: Run, metrics: Mapping[str, MetricSpe
     Its control arms are rivals too.
     """
     others = {name: spec for name, spec in metrics.items() if name != path.rsplit("/", 1)[-1]}
-    rivals = {against.name: against.results} | {
-        f"{run.name}/{name}": arm for name, arm in run.arms.items() if path in arm.metrics
-    }
+    rivals = _rivals(path, run, against)
     said = {name: describe_mismatch(run.results, one, others) for name, one in rivals.items()}
     return "; ".join(f"beside {name}, {words}" for name, words in said.items() if words)
 

@@ -124,6 +124,8 @@ class MetricSpec:
     """Differs between two runs of the same code, as seconds do: never compared."""
     matched: float | None = None
     """Relative difference beyond which two runs are not compared at all, as L0 of autoencoders."""
+    at_matched: str | None = None
+    """The metric that stands for it between runs that are not matched, read off where both are."""
     evaluation: str | None = None
     """The evaluation that measures it; None for what every run measures."""
 

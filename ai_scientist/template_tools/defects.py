@@ -213,6 +213,14 @@ def _description(template: Template) -> Iterator[Defect]:
             problem=f"the primary metric {primary} has no direction",
             remedy="direction = increase or decrease",
         )
+    for name, spec in template.metrics.items():
+        if spec.at_matched is not None and spec.at_matched not in template.metrics:
+            yield Defect(
+                kind="no_stand_in",
+                where=where,
+                problem=f"{name} has at_matched = {spec.at_matched!r}, and no metric is called so",
+                remedy=f"describe [metrics.{spec.at_matched}], or take the key out",
+            )
     if "smoke" not in template.profiles:
         yield Defect(
             kind="no_smoke",

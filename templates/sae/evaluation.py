@@ -21,6 +21,7 @@ from benchmarks import describe_settings, run_benchmarks, wanted_benchmarks
 from contract import Request, stop, summarize
 from data import Data, Documents
 from dictionary import Dictionary, Trained, hash_weights
+from frontier import SECTION, Point, summarize_frontier
 from keeping import keep_trained
 from language_model import token_losses
 from latent_report import report_latents
@@ -35,14 +36,18 @@ class EvaluationConfig:
     clamping: Clamping = dataclasses.field(default_factory=Clamping)
     coactive_tokens: int = 5
     """Two latents are co-active when they fire together on at least so many test tokens."""
+    matched_l0: float = 2.0
+    """Where the frontier is read off: the L0 of the profile's baseline."""
     latent_picture: bool = True
     """Also draw latents.png; matplotlib takes a second to import."""
 
 
 CONFIGS = {
-    "smoke": EvaluationConfig(clamping=Clamping(counts=(2, 5)), latent_picture=False),
+    "smoke": EvaluationConfig(
+        clamping=Clamping(counts=(2, 5)), matched_l0=5.0, latent_picture=False
+    ),
     "small": EvaluationConfig(),
-    "full": EvaluationConfig(),
+    "full": EvaluationConfig(matched_l0=40.0),
 }
 
 
@@ -89,10 +94,15 @@ def evaluate(
     for name, rows in benched.items():
         known = sections.get(name, [{}] * len(rows))
         sections[name] = [ours | theirs for ours, theirs in zip(known, rows, strict=True)]
-    summaries = {name: summarize(_by_metric(rows)) for name, rows in sections.items()}
+    results = {
+        name: {"measured": measured} | summarize(_by_metric(rows))
+        for name, rows in sections.items()
+    }
     if len(trained) > len(chosen):
-        summaries["frontier results"] = _summarize_k(request.config.k, pairs)
-    results = {name: {"measured": measured} | rows for name, rows in summaries.items()}
+        points = [Point(seed=one.seed, k=one.k, metrics=screen.metrics) for one, screen in pairs]
+        section, missing = summarize_frontier(request.config.k, config.matched_l0, points)
+        results[SECTION] = {"measured": measured | {"matched_l0": config.matched_l0}} | section
+        not_run |= missing
     return results | {"not run": not_run}
 
 
@@ -104,6 +114,11 @@ class _Screen:
     core: dict[str, float]
     unlearned: Unlearned
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """All of them by name."""
+        return self.fidelity | self.core | self.unlearned.metrics
+
 
 def _screen(
     sae: Dictionary, data: Data, config: EvaluationConfig, bounds: tuple[float, float]
@@ -114,19 +129,6 @@ def _screen(
         core=measure_loss_recovered(sae, data, bounds),
         unlearned=unlearned,
     )
-
-
-def _summarize_k(k: int, pairs: Sequence[tuple[Trained, _Screen]]) -> dict[str, Any]:
-    """Return the frontier's other points, named as in `fvu_at_half_k`, `l0_at_double_k`."""
-    per_seed: dict[str, list[float]] = {}
-    for one, screen in pairs:
-        if one.k == k:
-            continue
-        metrics = screen.fidelity | screen.core | screen.unlearned.metrics
-        for name in ("l0", "fvu", "ce_recovered", "dead_share", "log_selectivity"):
-            label = f"{name}_at_{'half' if one.k < k else 'double'}_k"
-            per_seed.setdefault(label, []).append(metrics[name])
-    return summarize(per_seed)
 
 
 @torch.no_grad()

@@ -18,6 +18,8 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.lines import Line2D
+from matplotlib.ticker import ScalarFormatter
 
 WIDTH_IN = 9.0  # a paper prints it at two thirds, where 8 points are still read easily
 plt.rcParams.update({"font.size": 9, "axes.labelsize": 8.5, "legend.fontsize": 8})
@@ -37,6 +39,7 @@ METRICS = {
     "max_decoder_cosine": "Largest decoder cosine (mean)",
 }
 OTHER_K = ("_at_half_k", "", "_at_double_k")
+MATCHED, L0_TOLERANCE = "matched_l0", 0.1
 KNOWN = ("training results", "core evaluation", "unlearning evaluation", "frontier", "reference")
 PANELS = 12
 
@@ -81,6 +84,8 @@ def read_metrics(path: Path, without: tuple[str, ...] = ("reference",)) -> Metri
                 "error": section.get("stderr", {}).get(name, 0.0),
                 "seeds": section.get("per_seed", {}).get(name, [mean]),
             }
+        if "matched_l0" in section.get("measured", {}):
+            metrics[MATCHED] = {"mean": section["measured"]["matched_l0"]}
     return metrics
 
 
@@ -115,19 +120,34 @@ def draw_points(panel: Any, metrics: Metrics, axes: tuple[str, str], **style: An
         label=label,
         **(style | face),
     )
+    read_off = metrics.get(f"{axes[1]}_at_{MATCHED}")
+    if axes[0] == "l0" and read_off and is_unmatched(metrics):
+        at, mean, error = metrics[MATCHED]["mean"], read_off["mean"], read_off["error"]
+        panel.errorbar(at, mean, yerr=error, marker="x", markersize=9, color=style["color"])
+
+
+def is_unmatched(metrics: Metrics) -> bool:
+    """Say whether an arm's L0 is so far from the baseline's that its frontier is read off there."""
+    if MATCHED not in metrics:
+        return False
+    return bool(abs(metrics["l0"]["mean"] / metrics[MATCHED]["mean"] - 1) > L0_TOLERANCE)
 
 
 def draw_frontier(runs: dict[str, Metrics], references: dict[str, Metrics]) -> None:
-    """Draw sparsity against fidelity and selectivity, and forgetting against what it costs."""
+    """Draw sparsity against fidelity and selectivity, and forgetting against what it costs.
+
+    A cross is what was read off an arm's frontier at the baseline's L0, where its own is another.
+    """
     figure, panels = plt.subplots(1, 3, figsize=(WIDTH_IN, 4.2))
     pairs = (("l0", "fvu"), ("l0", "log_selectivity"))
     pairs += (("retain_loss_increase", "forget_loss_increase"),)
-    largest = max(
-        metrics["l0" + at]["mean"]
-        for metrics in runs.values()
+    arms = [arm for run in runs for arm in read_arms(run).values()]
+    known = [
+        arm["l0" + at]["mean"]
+        for arm in [*runs.values(), *arms]
         for at in OTHER_K
-        if "l0" + at in metrics
-    )
+        if "l0" + at in arm
+    ]
     for panel, axes in zip(panels, pairs, strict=True):
         for marker, (name, metrics) in zip(cycle("*PXhd<>"), references.items(), strict=False):
             draw_points(panel, metrics, axes, color="0.55", marker=marker, label=name)
@@ -143,11 +163,17 @@ def draw_frontier(runs: dict[str, Metrics], references: dict[str, Metrics]) -> N
         panel.set_xlabel(METRICS[axes[0]])
         panel.set_ylabel(METRICS[axes[1]])
         panel.grid(alpha=0.3)
-        panel.locator_params(axis="x", nbins=5)  # the labels of six would touch
         if axes[0] == "l0":
-            panel.set_xlim(0, 1.3 * largest)  # a reference with far more is left outside
+            panel.set_xscale("log", base=2)
+            panel.xaxis.set_major_formatter(ScalarFormatter())
+            panel.set_xlim(0.8 * min(known), 1.3 * max(known))  # a reference far off is left out
+        else:
+            panel.locator_params(axis="x", nbins=5)  # the labels of six would touch
     panels[2].axvline(0.05, color="gray", linewidth=1, linestyle=":")  # the budget on validation
     handles, names = panels[0].get_legend_handles_labels()
+    if any(is_unmatched(arm) for arm in [*runs.values(), *arms]):
+        handles.append(Line2D([], [], color="0.3", marker="x", markersize=9, linestyle=""))
+        names.append("Read off at the baseline's L0")
     figure.legend(handles, names, loc="outside lower center", ncols=3)
     rows = (len(names) + 2) // 3
     figure.tight_layout(rect=(0, 0.02 + 0.045 * rows, 1, 1))
