@@ -133,10 +133,11 @@ def test_sizes_of_full_are_counted(
         from pathlib import Path
         from torch.multiprocessing.reductions import StorageWeakRef
         from torch.utils._python_dispatch import TorchDispatchMode
+        from bench import Blank
         from data import load_data
         from experiment import Config, Trainer
-        from footprint import (ModelShape, full_table, measuring_bytes, preparing_bytes,
-            sae_weights, store_bytes, training_bytes)
+        from footprint import (ModelShape, full_table, logit_bytes, measuring_bytes,
+            preparing_bytes, sae_weights, store_bytes, training_bytes)
         from prepare_full import FullSize
         from experiment import PROFILES
         from session import Session
@@ -167,6 +168,27 @@ def test_sizes_of_full_are_counted(
         batch = next(batches)
         with Held() as held:
             session.step(7, batch)
+
+        from data import Documents
+        from evaluation import measure_loss_recovered
+        from pretrained import PretrainedModel
+        from transformers import Gemma2Config, Gemma2ForCausalLM
+        from unlearning import FactProbe
+        shape = dict(hidden_size=data.d_model, intermediate_size=80, num_hidden_layers=2,
+            head_dim=12, num_attention_heads=4, num_key_value_heads=2, vocab_size=20_000)
+        gemma = Gemma2ForCausalLM(Gemma2Config(**shape)).to(torch.bfloat16)
+        data.__dict__["model"] = PretrainedModel(gemma)
+        test, blank = data.documents["test"], Blank(data)
+        many = {{name: getattr(test, name).repeat(3, *[1] * (getattr(test, name).dim() - 1))
+            for name in ("tokens", "is_fact", "domain", "residual")}}
+        many["is_fact"][:, 1:] = True
+        data.documents["test"] = test = Documents(**many)
+        size = FullSize(held_out_contexts=len(test.tokens), context=test.tokens.shape[1])
+        losses = {{}}
+        with Held() as losses["recovered"]:
+            measure_loss_recovered(blank, data, (0.0, 1.0))
+        with Held() as losses["facts"]:
+            FactProbe(blank, data, test.rows(torch.arange(len(test.tokens)) % 3 == 0))
         full, model = Config(**PROFILES["full"]), ModelShape()
         print(json.dumps({{
             "dead": len(session.dead), "state": 4 * kept + held.most,
@@ -175,13 +197,15 @@ def test_sizes_of_full_are_counted(
             "gpu_gb": max(training_bytes(full, 2304), measuring_bytes(full, FullSize(), model),
                 preparing_bytes(FullSize(), model)) / 1e9,
             "store_gb": store_bytes(FullSize(), model) / 1e9, "table": full_table(),
-            "model": model.weights,
+            "model": model.weights, "logits": [one.most for one in losses.values()],
+            "logits_counted": logit_bytes(size, ModelShape(vocabulary=20_000)),
         }}))
         """,
     )
     assert got["dead"] > 500
     assert got["weights"][0] == got["weights"][1]
     assert 0.7 * got["counted"] < got["state"] <= got["counted"]
+    assert 0.7 * got["logits_counted"] < max(got["logits"]) <= 1.05 * got["logits_counted"]
     assert got["model"] == pytest.approx(2.614e9, rel=1e-3)
     profile = load_template(template).profiles["full"]
     assert got["gpu_gb"] < profile.gpu_memory_gb

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 import string
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,25 +59,14 @@ def _write_inputs(folder: Path, smoke_data: Path) -> tuple[Path, Path]:
     return hub, texts
 
 
-@pytest.mark.slow
-def test_full_measures_what_it_can_and_says_why_not_the_rest(
-    sae_python: Path, template: Path, smoke_data: Path, tmp_path: Path
-) -> None:
-    """Screen, core and MDL have numbers; each other metric has the reason why it has none.
-
-    transformer_lens makes of the model what transformers does, at the hook and at the end.
-    """
-    hub, texts = _write_inputs(tmp_path, smoke_data)
-    names = load_template(template).profiles["full"].evaluations
-    got = inside(
-        sae_python,
-        template,
-        f"""
+def _build(folder: Path, hub: Path, texts: Path, names: Iterable[str]) -> str:
+    """Return code that makes the tiny model and its data in folder/data."""
+    return f"""
         import json, os, torch
         from pathlib import Path
-        hub, out = Path({str(hub)!r}), Path({str(tmp_path / "data")!r})
+        hub, out = Path({str(hub)!r}), Path({str(folder / "data")!r})
         os.environ |= {{
-            "HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1", "HF_HOME": {str(tmp_path / "hf")!r},
+            "HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1", "HF_HOME": {str(folder / "hf")!r},
             "AI_SCIENTIST_INPUTS": json.dumps(
                 {{"HF_HOME/hub": str(hub), "SAE_TEXTS": {str(texts)!r}}}
             ),
@@ -94,6 +85,126 @@ def test_full_measures_what_it_can_and_says_why_not_the_rest(
         build_full(FullSize(model="tiny/gemma-2", layer=2, context=9, tokens=700,
             held_out_contexts=12, named_share=0.2, chunk_contexts=64, batch_contexts=16), out)
         """
+
+
+BIOS, AMAZON = "LabHC/bias_in_bios", "canrager/amazon_reviews_mcauley_1and5"
+ROWS: dict[str, Any] = {
+    BIOS: {"hard_text": "a", "profession": 0, "gender": 0},
+    AMAZON: {"text": "a", "category": 1, "rating": 5.0},
+    "fancyzhx/ag_news": {"text": "a", "label": 0},
+    "codeparrot/github-code": {"content": "a", "license": "mit"},
+    "Helsinki-NLP/europarl": {"translation": {"en": "a", "fr": "b"}},
+}
+UNUSABLE = {
+    "core": ("Skylion007/openwebtext", "made for its script openwebtext.py"),
+    "sparse_probing": ("codeparrot/github-code", "has no column code, language; it is made for"),
+    "scr": ("sae_bench failed", "Error"),
+    "ravel": ("adamkarvonen/ravel_prompts", "ravel_city_entity_attributes.json"),
+}
+
+
+@pytest.mark.slow
+def test_full_goes_on_where_a_data_set_cannot_be_used(
+    sae_python: Path, template: Path, smoke_data: Path, tmp_path: Path
+) -> None:
+    """A data set made for its script, of other columns, or too small: not run, with the reason.
+
+    The evaluations after it are measured.
+    """
+    hub, texts = _write_inputs(tmp_path, smoke_data)
+    for name, row in ROWS.items():
+        place = hub / f"datasets--{name.replace('/', '--')}" / "snapshots" / COMMIT
+        place.mkdir(parents=True)
+        for split in ("train", "test"):
+            (place / f"{split}.jsonl").write_text(json.dumps(row) + "\n")
+    code, web, prompts = (
+        hub / f"datasets--{name}" / "snapshots" / COMMIT
+        for name in (
+            "codeparrot--github-code",
+            "Skylion007--openwebtext",
+            "adamkarvonen--ravel_prompts",
+        )
+    )
+    (code / "github-code.py").write_text("raise RuntimeError\n")
+    (web / "train.jsonl").rename(web / "subset.tar")
+    (web / "openwebtext.py").write_text("raise RuntimeError\n")
+    prompts.mkdir(parents=True)
+    got = inside(
+        sae_python,
+        template,
+        _build(tmp_path, hub, texts, [])
+        + SMALLER
+        + f"""
+        from bench import Blank
+        from benchmarks import run_benchmarks
+        from data import load_data
+        data = load_data(out)
+        names = {[*UNUSABLE, "mdl"]!r}
+        sections, reasons = run_benchmarks(names, [Blank(data)], data)
+        print(json.dumps({{"measured": list(sections), "reasons": reasons}}))
+        """,
+    )
+    assert got["measured"] == ["mdl evaluation results"]
+    specs = load_template(template).metrics
+    reasons = {path.rsplit("/", 1)[-1]: reason for path, reason in got["reasons"].items()}
+    for name, spec in specs.items():
+        for words in UNUSABLE.get(spec.evaluation or "", ()):
+            assert words in reasons[name]
+
+
+@pytest.mark.slow
+def test_full_keeps_what_is_small(
+    sae_python: Path, template: Path, smoke_data: Path, tmp_path: Path
+) -> None:
+    """Probes of the language model are kept beside the data, and change no number; no activations.
+
+    A set-up that cannot be made is none.
+    """
+    hub, texts = _write_inputs(tmp_path, smoke_data)
+    names = ("absorption", "sparse_probing", "ravel")
+    got = inside(
+        sae_python,
+        template,
+        _build(tmp_path, hub, texts, names)
+        + SMALLER
+        + """
+        import dataclasses, shutil
+        from bench import Blank, measure_all
+        from bench_absorption import ABSORPTION
+        from data import load_data
+        settings = dataclasses.replace(
+            benchmarks.PRETRAINED["absorption"], min_GT_probe_f1=0.0, min_feats_for_eval=1)
+        benchmarks.PRETRAINED["absorption"] = settings
+        data = load_data(out)
+        benchmarks.keep_set_ups(data, out)
+        kept = sorted(path.name for path in (out / "evaluations").iterdir())
+        blank, found = Blank(data), []
+        for _ in range(2):
+            found += measure_all(ABSORPTION, [blank], data, settings)
+            shutil.rmtree(out / "evaluations", ignore_errors=True)
+        print(json.dumps({"kept": kept, "found": found}))
+        """,
+    )
+    (kept,) = got["kept"]
+    assert kept.startswith("absorption_")
+    assert got["found"][0] == got["found"][1]
+    assert got["found"][0]["absorption_letters"] >= 1
+
+
+@pytest.mark.slow
+def test_full_measures_what_it_can_and_says_why_not_the_rest(
+    sae_python: Path, template: Path, smoke_data: Path, tmp_path: Path
+) -> None:
+    """Screen, core and MDL have numbers; each other metric has the reason why it has none.
+
+    transformer_lens makes of the model what transformers does, at the hook and at the end.
+    """
+    hub, texts = _write_inputs(tmp_path, smoke_data)
+    names = load_template(template).profiles["full"].evaluations
+    got = inside(
+        sae_python,
+        template,
+        _build(tmp_path, hub, texts, names)
         + SMALLER
         + """
         from bench_inputs import hooked_model

@@ -41,6 +41,10 @@ Prepare = Callable[[Data, Any], Measure]
 """Of data and settings; imports what is needed. Raises NotRunError where it cannot be measured."""
 
 
+class BenchError(RuntimeError):
+    """What went wrong within sae_bench, with what it said."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """One evaluation of sae_bench."""
@@ -51,13 +55,19 @@ class Evaluation:
     prepare: Prepare
     has_set_up: bool = True
     """Whether there is something that all SAEs share: activations, probes, questions."""
+    kept_at_scale: bool = False
+    """Whether that stays at a few GB with a pretrained model: no activations of data sets."""
+
+    def shares(self, data: Data) -> bool:
+        """Whether it is made once for all SAEs."""
+        return self.has_set_up and (self.kept_at_scale or is_generated(data))
 
 
 @contextlib.contextmanager
 def staged(seed: int, *replacements: Replacement) -> Iterator[Path]:
     """Let sae_bench run inside: yields a private folder, the current one meanwhile.
 
-    All generators start from `seed`. What fails inside is a RuntimeError with what was printed.
+    All generators start from `seed`. What fails inside is a BenchError with what was printed.
     """
     python, numpy, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     with_gradients = torch.is_grad_enabled()
@@ -77,7 +87,7 @@ def staged(seed: int, *replacements: Replacement) -> Iterator[Path]:
     except NotRunError:
         raise
     except Exception as error:
-        raise RuntimeError(f"{error!r}; sae_bench said:\n{said.getvalue()[-2000:]}") from error
+        raise BenchError(f"{error!r}; sae_bench said:\n{said.getvalue()[-2000:]}") from error
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
@@ -104,20 +114,50 @@ def measure_all(
 ) -> list[Row]:
     """Return each SAE's metrics, measured in as many processes as the run was granted.
 
-    The set-up that prepare.py has kept is used; where there is none it is made for this call. At
-    the size of a pretrained model it is a hundred gigabytes: there each SAE makes it for itself.
+    The set-up that prepare.py has kept is used; where there is none it is made for this call. Of
+    data sets' activations a pretrained model makes up to 71 GB: there each SAE makes its own.
     Raises NotRunError.
     """
-    measure = evaluation.prepare(data, settings)  # imports before the processes part
+    attempt = _attempts(evaluation, data, settings)  # imports before the processes part
     kept = data.folder.absolute() / set_up_name(evaluation, data, settings)
     gc.freeze()  # sae_bench collects garbage dozens of times, and what imports made is most of it
     with tempfile.TemporaryDirectory() as folder:
         shared = Path(folder)
         if kept.is_dir():
             _link(kept, shared)
-        elif evaluation.has_set_up and is_generated(data):
-            measure(shared, Blank(data.d_model))
-        return in_processes(functools.partial(measure, shared), saes, granted_processes())
+        elif evaluation.shares(data):
+            _measured(attempt(shared, Blank(data)))
+        rows = in_processes(functools.partial(attempt, shared), saes, granted_processes())
+        return [_measured(row) for row in rows]
+
+
+def _attempts(
+    evaluation: Evaluation, data: Data, settings: Any
+) -> Callable[[Path, Dictionary], Row | NotRunError]:
+    """Return what measures an SAE, or says why it could not: no process ends for it.
+
+    On data sets of the person's sae_bench may fail in more ways than were foreseen: hours of
+    training are not lost for it. On the generated ones it must not.
+    """
+    measure = evaluation.prepare(data, settings)
+
+    def attempt(shared: Path, sae: Dictionary) -> Row | NotRunError:
+        try:
+            return measure(shared, sae)
+        except NotRunError as error:
+            return error
+        except BenchError as error:
+            if is_generated(data):
+                raise
+            return NotRunError(f"sae_bench failed: {str(error).splitlines()[0]}")
+
+    return attempt
+
+
+def _measured(row: Row | NotRunError) -> Row:
+    if isinstance(row, NotRunError):
+        raise row
+    return row
 
 
 def keep_set_up(evaluation: Evaluation, data: Data, settings: Any, folder: Path) -> None:
@@ -132,7 +172,7 @@ def keep_set_up(evaluation: Evaluation, data: Data, settings: Any, folder: Path)
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
     try:
-        evaluation.prepare(data, settings)(making, Blank(data.d_model))
+        _measured(_attempts(evaluation, data, settings)(making, Blank(data)))
         making.rename(kept)
     finally:
         shutil.rmtree(making, ignore_errors=True)
@@ -159,10 +199,10 @@ def unique_name(sae: Dictionary) -> str:
 class Blank:
     """A dictionary with nothing trained in it, to fill a shared folder with."""
 
-    def __init__(self, d_model: int) -> None:
-        self.W_enc = torch.eye(d_model)
-        self.W_dec = torch.eye(d_model)
-        self.b_enc = self.b_dec = torch.zeros(d_model)
+    def __init__(self, data: Data) -> None:
+        self.W_enc = torch.eye(data.d_model, device=data.device)
+        self.W_dec = torch.eye(data.d_model, device=data.device)
+        self.b_enc = self.b_dec = torch.zeros(data.d_model, device=data.device)
 
     def encode(self, x: Tensor) -> Tensor:
         """Keep what is positive."""
@@ -176,7 +216,7 @@ class Blank:
 def only_result(results: Mapping[str, Any]) -> Any:
     """Return the one SAE's result; fail when sae_bench has skipped it."""
     if len(results) != 1:
-        raise RuntimeError(f"sae_bench returned {len(results)} results for one SAE")
+        raise BenchError(f"sae_bench returned {len(results)} results for one SAE")
     return next(iter(results.values()))
 
 

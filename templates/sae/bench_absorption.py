@@ -181,5 +181,8 @@ def _means(repeats: Sequence[Letters]) -> dict[str, float]:
 
 
 ABSORPTION = Evaluation(
-    name="absorption", section="absorption evaluation results", prepare=prepare_absorption
+    name="absorption",
+    section="absorption evaluation results",
+    prepare=prepare_absorption,
+    kept_at_scale=True,
 )

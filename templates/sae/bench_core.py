@@ -48,7 +48,7 @@ class CoreSettings:
 def prepare_core(data: Data, settings: CoreSettings) -> Measure:
     """Measure sae_bench's core metrics, prefixed `sae_bench_`.
 
-    An SAE that sae_bench leaves out is a RuntimeError with its own words.
+    An SAE that sae_bench leaves out is a BenchError with its own words.
     """
     import sae_bench.evals.core.main as bench
 

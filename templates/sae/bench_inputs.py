@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,7 +123,7 @@ def find_in_hub(kind: str, name: str) -> Path:
 
 def text_folder(data: Data, name: str) -> str:
     """Return the folder of texts for an evaluation that sae_bench gives the data set `name`."""
-    return str(data.folder / "text" if is_generated(data) else find_in_hub("datasets", name))
+    return str(data.folder / "text" if is_generated(data) else check_dataset(name, ["text"]))
 
 
 def our_model(*modules: Any, data: Data, name: str | None = None) -> list[Replacement]:
@@ -153,11 +154,30 @@ def _from_hub(
 ) -> Any:
     import datasets
 
+    folder = str(find_in_hub("datasets", name))
+    return datasets.load_dataset(folder, part, split=split, streaming=streaming)
+
+
+def check_dataset(
+    name: str, columns: Sequence[str], split: str = "train", part: str | None = None
+) -> Path:
+    """Return the folder of a data set in HF_HOME, when its first row has the columns.
+
+    Raises NotRunError with what is wrong; scripts of data sets are not run.
+    """
     folder = find_in_hub("datasets", name)
+    shown = " ".join([name, *([part] if part else []), split])
     try:
-        return datasets.load_dataset(str(folder), part, split=split, streaming=streaming)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise NotRunError(f"{name} in HF_HOME cannot be read as a data set: {error}") from error
+        first = next(iter(_from_hub(name, part, split, streaming=True)), {})
+        lacking = [column for column in columns if column not in first]
+        if not lacking:
+            return folder
+        wrong = f"{shown} in HF_HOME has no column {', '.join(lacking)}"
+    except Exception as error:  # of nearly every kind
+        wrong = f"{shown} in HF_HOME cannot be read: {str(error)[:200]}"
+    for script in folder.glob("*.py"):
+        wrong += f"; it is made for its script {script.name}, which is not run here"
+    raise NotRunError(wrong)
 
 
 def wrap(sae: Dictionary, data: Data) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import (
     Evaluation,
@@ -20,11 +20,29 @@ from bench import (
     staged,
     unique_name,
 )
-from bench_inputs import find_in_hub, is_generated, model_name, our_model, our_texts, wrap
+from bench_inputs import check_dataset, is_generated, model_name, our_model, our_texts, wrap
 from data import Data
 from dictionary import Dictionary
 from offline_data import AG_NEWS, BIAS_IN_BIOS
 
+
+class Read(NamedTuple):
+    """What sae_bench reads of a data set."""
+
+    columns: tuple[str, ...]
+    splits: tuple[str, ...] = ("train", "test")
+    parts: tuple[str | None, ...] = (None,)
+
+
+READ = {
+    BIAS_IN_BIOS: Read(("hard_text", "profession", "gender")),
+    "canrager/amazon_reviews_mcauley_1and5": Read(("text", "category", "rating")),
+    AG_NEWS: Read(("text", "label")),
+    "codeparrot/github-code": Read(("code", "language"), ("train",)),
+    "Helsinki-NLP/europarl": Read(
+        ("translation",), ("train",), ("en-fr", "fr-it", "de-en", "es-fr", "nl-pt")
+    ),
+}
 FIRST_SET = f"{BIAS_IN_BIOS}_class_set1"
 
 
@@ -99,8 +117,7 @@ def _measure_with(
     bench: Any, texts: Sequence[Any], config: Any, data: Data, *, kept: tuple[str, ...]
 ) -> Measure:
     if not is_generated(data):
-        for name in config.dataset_names:
-            find_in_hub("datasets", name.split("_class_set")[0].split("_sentiment")[0])
+        _check_datasets(config.dataset_names)
     replacements = [*our_model(bench, data=data), *our_texts(*texts, data=data)]
 
     def measure(shared: Path, sae: Dictionary) -> Row:
@@ -117,6 +134,16 @@ def _measure_with(
         return numbers(only_result(results)["eval_result_metrics"], kept)
 
     return measure
+
+
+def _check_datasets(names: Sequence[str]) -> None:
+    """Raise NotRunError where one of the data sets does not hold what sae_bench reads of it."""
+    bases = (name.split("_class_set")[0].split("_sentiment")[0] for name in names)
+    for name in dict.fromkeys(bases):
+        read = READ[name]
+        for split in read.splits:
+            for part in read.parts:
+                check_dataset(name, read.columns, split, part)
 
 
 def _lists(settings: Any) -> dict[str, Any]:

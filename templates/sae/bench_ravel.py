@@ -21,6 +21,7 @@ from bench import (
     unique_name,
 )
 from bench_inputs import (
+    NotRunError,
     OneModel,
     Replacement,
     find_in_hub,
@@ -32,6 +33,9 @@ from bench_inputs import (
 from data import Data
 from dictionary import Dictionary
 from offline_data import RAVEL_ATTRIBUTES, RAVEL_ENTITIES
+
+PROMPTS = "adamkarvonen/ravel_prompts"
+FILES = ("entity_attributes", "prompt_to_split", "entity_to_split", "attribute_to_prompts")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,11 @@ def prepare_ravel(data: Data, settings: RavelSettings) -> Measure:
     if is_generated(data):
         prompts = data.folder / "datasets" / "ravel" / "base"
     else:
-        prompts = find_in_hub("datasets", "adamkarvonen/ravel_prompts")
+        prompts = find_in_hub("datasets", PROMPTS)
+        for entity in settings.entities:
+            for file in FILES:
+                if not (prompts / f"ravel_{entity}_{file}.json").is_file():
+                    raise NotRunError(f"{PROMPTS} in HF_HOME has no ravel_{entity}_{file}.json")
     model, tokenizer = transformers_model(data)
     name = model_name(data)
     replacements = [
@@ -91,4 +99,6 @@ def prepare_ravel(data: Data, settings: RavelSettings) -> Measure:
     return measure
 
 
-RAVEL = Evaluation(name="ravel", section="ravel evaluation results", prepare=prepare_ravel)
+RAVEL = Evaluation(
+    name="ravel", section="ravel evaluation results", prepare=prepare_ravel, kept_at_scale=True
+)

@@ -29,6 +29,7 @@ from bench import (
 )
 from bench_inputs import (
     Replacement,
+    check_dataset,
     find_in_hub,
     hooked_model,
     is_generated,
@@ -43,7 +44,7 @@ from prepare_full import read_texts
 
 KNOWN_MODEL = "gemma-2-2b-it"
 """sae_bench asks questions only of models that it knows by name."""
-QUESTIONS = ("cais/wmdp", "cais/mmlu")
+HAZARD_QUESTIONS, OTHER_QUESTIONS = "cais/wmdp", "cais/mmlu"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,8 +68,9 @@ def prepare_unlearning(data: Data, settings: UnlearningSettings) -> Measure:
     asked = f"google/{KNOWN_MODEL}"
     if not is_generated(data):
         find_in_hub("models", asked)
-        for name in QUESTIONS:
-            find_in_hub("datasets", name)
+        for name in settings.dataset_names:
+            where = HAZARD_QUESTIONS if name.startswith("wmdp") else OTHER_QUESTIONS
+            check_dataset(where, ("question", "choices", "answer"), "test", name)
     import sae_bench.evals.unlearning.main as bench
     import sae_bench.evals.unlearning.utils.feature_activation as latents
     import sae_bench.evals.unlearning.utils.metrics as questions
@@ -156,5 +158,8 @@ def _probabilities(model: Any, prompts: Sequence[str], batch_size: int, **_: obj
 
 
 UNLEARNING = Evaluation(
-    name="unlearning", section="unlearning evaluation results", prepare=prepare_unlearning
+    name="unlearning",
+    section="unlearning evaluation results",
+    prepare=prepare_unlearning,
+    kept_at_scale=True,
 )

@@ -198,9 +198,8 @@ def keep_set_ups(data: Data, folder: Path) -> None:
         with contextlib.suppress(NotRunError):
             keep_set_up(EVALUATIONS[name], data, settings_for(data)[name], folder)
 
-    if is_generated(data):  # else up to 71 GB for one of them
-        names = [name for name in wanted_benchmarks() if EVALUATIONS[name].has_set_up]
-        in_processes(keep, names, granted_processes())
+    names = [name for name in wanted_benchmarks() if EVALUATIONS[name].shares(data)]
+    in_processes(keep, names, granted_processes())
 
 
 def settings_for(data: Data) -> dict[str, Any]:

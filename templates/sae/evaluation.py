@@ -25,7 +25,7 @@ from frontier import SECTION, Point, summarize_frontier
 from keeping import keep_trained
 from language_model import token_losses
 from latent_report import report_latents
-from unlearning import Clamping, Unlearned, measure_unlearning
+from unlearning import DOCUMENTS_AT_ONCE, Clamping, Unlearned, measure_unlearning
 from workers import granted_processes, in_processes
 
 
@@ -188,7 +188,9 @@ def _replaced_loss(data: Data, replacement: Tensor) -> float:
     residual = torch.cat([test.residual[:, :1], replacement], dim=1)
     losses = [
         token_losses(data.logits_from(rows), tokens)[0]
-        for rows, tokens in zip(residual.split(90), test.tokens.split(90), strict=True)
+        for rows, tokens in zip(
+            residual.split(DOCUMENTS_AT_ONCE), test.tokens.split(DOCUMENTS_AT_ONCE), strict=True
+        )
     ]
     return _mean(torch.cat(losses))
 

@@ -14,8 +14,9 @@ import dataclasses
 from typing import Any
 
 from experiment import PROFILES, Config
-from prepare_full import FullSize
+from prepare_full import FOLDERS, FullSize
 from training import points
+from unlearning import DOCUMENTS_AT_ONCE
 
 GB = 1e9
 FLOAT, HALF = 4, 2
@@ -68,12 +69,19 @@ def training_bytes(config: Any, d_model: int) -> int:
 
 
 def measuring_bytes(config: Any, size: FullSize, model: ModelShape) -> int:
-    """Return what measuring holds: the model, the logits of a split, pairs of latents."""
+    """Return what measuring holds: the model, logits, and pairs of latents."""
     split = size.held_out_contexts * size.context
-    logits = split * model.vocabulary * (HALF + 2 * FLOAT)
     pairs = 6 * FLOAT * config.n_latents**2
     latents = 3 * FLOAT * split * config.n_latents
-    return HALF * model.weights + max(logits, pairs + latents)
+    return HALF * model.weights + max(logit_bytes(size, model), pairs + latents)
+
+
+def logit_bytes(size: FullSize, model: ModelShape) -> int:
+    """Return what logits and their losses take: of some documents at once, of a domain's facts."""
+    documents = min(DOCUMENTS_AT_ONCE, size.held_out_contexts)
+    whole = documents * size.context * (HALF + 2 * FLOAT)
+    facts = size.held_out_contexts // len(FOLDERS) * size.context * (2 * HALF + 2 * FLOAT)
+    return model.vocabulary * max(whole, facts)
 
 
 def preparing_bytes(size: FullSize, model: ModelShape) -> int:

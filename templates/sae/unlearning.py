@@ -23,6 +23,7 @@ from language_model import losses_of
 RESAMPLES = 1000
 """Of the documents, for an interval around a change in loss."""
 DOCUMENTS_AT_ONCE = 32
+"""Whose logits are held, over the whole vocabulary."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
