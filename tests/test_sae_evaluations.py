@@ -163,7 +163,7 @@ def test_ideas_choose_evaluations(project: Path) -> None:
             assert spec.evaluation is None or spec.evaluation in small.evaluations
         chosen[name] = evaluations_named(template, small, idea)
     assert chosen["ratio_ranked_orthogonal_sae"] == ()
-    assert chosen["hierarchical_orthogonal_sae"] == ("absorption",)
+    assert chosen["hierarchical_orthogonal_sae"] == ("absorption", "hierarchy")
     assert chosen["sparsity_guided_orthogonal_sae"] == ("sparse_probing",)
     assert evaluations_named(template, template.profiles["smoke"], idea) == ()
 

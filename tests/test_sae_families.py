@@ -171,8 +171,10 @@ def test_a_run_says_what_it_does(finished: Path) -> None:
 
 
 @pytest.mark.slow
-def test_families_go_the_same_way(sae_python: Path, finished: Path, smoke_data: Path) -> None:
-    """A family is trained and measured as the idea is; its penalty is tuned to the same k."""
+def test_families_go_the_same_way(
+    sae_python: Path, finished: Path, smoke_data: Path, tmp_path: Path
+) -> None:
+    """A family is trained and measured as the idea is, at its k, and drawn as sae_bench does."""
     own = json.loads((finished / "run_0" / "final_info.json").read_text())
     status, said, relu = _reference(sae_python, finished, smoke_data, family="relu")
     assert (status, said) == (0, "")
@@ -189,6 +191,14 @@ def test_families_go_the_same_way(sae_python: Path, finished: Path, smoke_data: 
     assert (status, said) == (0, "")
     assert _section(pca, "training")["final_info"]["fvu"] < 1e-5
     assert pca["reference"]["config"]["sparsity"] == "different L0: 64, not 5"
+    shown = shutil.copytree(finished, tmp_path / "shown")
+    (shown / "references").mkdir()
+    for family in ("relu", "pca"):
+        final = shown / f"reference_{family}_0" / "final_info.json"
+        final.rename(shown / "references" / f"{family}.json")
+    drawn = call(sae_python, shown, "plot.py")
+    assert (drawn.returncode, drawn.stderr) == (0, "")
+    assert (shown / "families.png").stat().st_size > 10_000
     status, said, _ = _reference(sae_python, finished, smoke_data, family="magic")
     assert status == 1
     assert "there are relu, batch_topk, jumprelu, gated, pca, identity, trained" in said

@@ -1,8 +1,9 @@
 """Draw what the runs measured, from every run_<number>/ in this folder, in numeric order.
 
-Run as `python plot.py`; writes frontier.png, metrics.png, training.png and, where others ran,
-evaluations.png. All seeds are points; bars are standard errors over seeds. Control
-arms (run_N/arm_NAME) are hollow; references (references/NAME.json) are gray and were no runs.
+Run as `python plot.py`; writes frontier.png, metrics.png, training.png, where others ran
+evaluations.png, and where there are references families.png. All seeds are points; bars are
+standard errors over seeds. Control arms (run_N/arm_NAME) are hollow; references
+(references/NAME.json) are gray and were no runs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
-from matplotlib.ticker import ScalarFormatter
 
 WIDTH_IN = 9.0  # a paper prints it at two thirds, where 8 points are still read easily
 plt.rcParams.update({"font.size": 9, "axes.labelsize": 8.5, "legend.fontsize": 8})
@@ -70,6 +70,17 @@ def read_references() -> dict[str, Metrics]:
         name = path.stem if sparsity == "matched L0" else f"{path.stem}, {sparsity}"
         references[f"Reference: {name}"] = read_metrics(path)
     return references
+
+
+def read_families() -> dict[str, Metrics]:
+    """Return the references' metrics by what sae_bench calls their architecture, else by name."""
+    families = {}
+    for path in sorted(Path("references").glob("*.json")):
+        config = json.loads(path.read_text()).get("reference", {}).get("config", {})
+        family = config.get("family", "trained")
+        name = {"relu": "standard", "trained": path.stem}.get(family, family)
+        families[name] = read_metrics(path)
+    return families
 
 
 def read_metrics(path: Path, without: tuple[str, ...] = ("reference",)) -> Metrics:
@@ -133,6 +144,26 @@ def is_unmatched(metrics: Metrics) -> bool:
     return bool(abs(metrics["l0"]["mean"] / metrics[MATCHED]["mean"] - 1) > L0_TOLERANCE)
 
 
+def name_arms(runs: dict[str, Metrics]) -> dict[str, Metrics]:
+    """Return the runs and their control arms by what they are called in pictures."""
+    arms = {labels.get(run, run): metrics for run, metrics in runs.items()}
+    for run in runs:
+        for name, metrics in read_arms(run).items():
+            arms[f"{labels.get(run, run)}: control {name}"] = metrics
+    return arms
+
+
+def list_l0(arms: dict[str, Metrics]) -> list[float]:
+    """Return the arms' mean L0 at each k."""
+    return [arm["l0" + at]["mean"] for arm in arms.values() for at in OTHER_K if "l0" + at in arm]
+
+
+def scale_l0(panel: Any) -> None:
+    """Show L0 on a log scale, with plain numbers."""
+    panel.set_xscale("log", base=2)
+    panel.xaxis.set_major_formatter("{x:g}")
+
+
 def draw_frontier(runs: dict[str, Metrics], references: dict[str, Metrics]) -> None:
     """Draw sparsity against fidelity and selectivity, and forgetting against what it costs.
 
@@ -141,13 +172,8 @@ def draw_frontier(runs: dict[str, Metrics], references: dict[str, Metrics]) -> N
     figure, panels = plt.subplots(1, 3, figsize=(WIDTH_IN, 4.2))
     pairs = (("l0", "fvu"), ("l0", "log_selectivity"))
     pairs += (("retain_loss_increase", "forget_loss_increase"),)
-    arms = [arm for run in runs for arm in read_arms(run).values()]
-    known = [
-        arm["l0" + at]["mean"]
-        for arm in [*runs.values(), *arms]
-        for at in OTHER_K
-        if "l0" + at in arm
-    ]
+    arms = name_arms(runs)
+    known = list_l0(arms)
     for panel, axes in zip(panels, pairs, strict=True):
         for marker, (name, metrics) in zip(cycle("*PXhd<>"), references.items(), strict=False):
             draw_points(panel, metrics, axes, color="0.55", marker=marker, label=name)
@@ -164,14 +190,13 @@ def draw_frontier(runs: dict[str, Metrics], references: dict[str, Metrics]) -> N
         panel.set_ylabel(METRICS[axes[1]])
         panel.grid(alpha=0.3)
         if axes[0] == "l0":
-            panel.set_xscale("log", base=2)
-            panel.xaxis.set_major_formatter(ScalarFormatter())
+            scale_l0(panel)
             panel.set_xlim(0.8 * min(known), 1.3 * max(known))  # a reference far off is left out
         else:
             panel.locator_params(axis="x", nbins=5)  # the labels of six would touch
     panels[2].axvline(0.05, color="gray", linewidth=1, linestyle=":")  # the budget on validation
     handles, names = panels[0].get_legend_handles_labels()
-    if any(is_unmatched(arm) for arm in [*runs.values(), *arms]):
+    if any(is_unmatched(arm) for arm in arms.values()):
         handles.append(Line2D([], [], color="0.3", marker="x", markersize=9, linestyle=""))
         names.append("Read off at the baseline's L0")
     figure.legend(handles, names, loc="outside lower center", ncols=3)
@@ -179,6 +204,37 @@ def draw_frontier(runs: dict[str, Metrics], references: dict[str, Metrics]) -> N
     figure.tight_layout(rect=(0, 0.02 + 0.045 * rows, 1, 1))
     figure.savefig("frontier.png", dpi=200)
     plt.close(figure)
+
+
+def draw_families(first: Metrics, architecture: str) -> None:
+    """Draw sparsity, loss recovered and, as color, selectivity of every SAE, as sae_bench does.
+
+    The references beside the first run, with sae_bench's marks for what it knows. Its picture has
+    no place for errors, and SAEs of equal L0 hide each other: runs are in frontier.png.
+    """
+    families = {architecture: first} | read_families()
+    saes = {}
+    for family, metrics in families.items():
+        for at in (at for at in OTHER_K if "l0" + at in metrics):
+            values = [
+                metrics[one + at]["seeds"] for one in ("l0", "ce_recovered", "log_selectivity")
+            ]
+            for seed, (l0, recovered, target) in enumerate(zip(*values, strict=True)):
+                sae = {"sae_class": family, "l0": l0, "ce_loss_score": recovered, "target": target}
+                saes[f"{family}{at}, {seed}"] = sae
+    with plt.rc_context():
+        from sae_bench.sae_bench_utils import graphing_utils as bench  # it changes rcParams
+
+        plt.rcParams.update({"font.size": 12, "axes.labelsize": 12, "legend.fontsize": 10.5})
+        for family, marker in zip(families, cycle("v<>hp8DH"), strict=False):
+            bench.TRAINER_MARKERS.setdefault(family, marker)
+            bench.TRAINER_LABELS.setdefault(family, family)
+            bench.TRAINER_COLORS.setdefault(family, "black")  # not drawn, but asked for
+        title = METRICS["log_selectivity"]
+        bench.plot_3var_graph(saes, title="", custom_metric="target", colorbar_label=title)
+        scale_l0(plt.gcf().axes[0])
+        plt.savefig("families.png", dpi=200, bbox_inches="tight")
+        plt.close()
 
 
 def draw_metrics(runs: dict[str, Metrics], titles: dict[str, str], file: str) -> None:
@@ -239,11 +295,15 @@ def draw_training(runs: dict[str, Metrics]) -> None:
 
 
 def further_evaluations(runs: dict[str, Metrics]) -> dict[str, str]:
-    """Return the metrics of evaluations beyond the usual ones, with titles."""
-    found = {}
+    """Return the metrics of evaluations beyond the usual ones, with titles.
+
+    What is the same in all runs, as the language model's own values are, is left out.
+    """
+    values: dict[str, set[float]] = defaultdict(set)
     for run in runs:
-        for name in read_metrics(Path(run, "final_info.json"), without=KNOWN):
-            found[name] = name.replace("_", " ")
+        for name, metric in read_metrics(Path(run, "final_info.json"), without=KNOWN).items():
+            values[name] |= set(metric["seeds"])
+    found = {name: name.replace("_", " ") for name, seen in values.items() if len(seen) > 1}
     return dict(list(found.items())[:PANELS])
 
 
@@ -252,6 +312,8 @@ if __name__ == "__main__":
     if not found:
         raise SystemExit("error: no run_<number>/final_info.json here; run experiment.py first")
     draw_frontier(found, read_references())
+    if read_families():
+        draw_families(found["run_0"], read_config("run_0")["architecture"])
     draw_metrics(found, METRICS, "metrics.png")
     draw_training(found)
     if further := further_evaluations(found):
