@@ -2,7 +2,8 @@
 
 The `first` set stands here; the others, written before the rules were read, in `claims/`.
 
-`{v:1:a}` becomes the value of metric a in run 1, and so on: see `_shown`.
+`{v:1:a}` becomes the value of metric a in run 1, and so on: see `_shown`. `{set:1:k:32}` is a
+setting: see `SETTING`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from scipy import stats
 
 from ai_scientist.claims import Evidence
+from ai_scientist.claims.numerals import find_numerals
 from ai_scientist.judging.statistics import Comparison
 from ai_scientist.results.tables import format_number, format_with_error
 
@@ -152,6 +155,19 @@ PLACE = re.compile(
     r")((?::\d+)*):([ab])\}|\{(nseeds|nruns)\}"
 )
 
+SETTING = re.compile(r"\{set:(?P<run>\d+|\*):(?P<key>[A-Za-z_]\w*):(?P<value>[^{}:]+)\}")
+"""A setting of one run, or of all: `{set:1:k:32}` prints 32, and run 1 has stored k = 32."""
+
+
+def with_settings(text: str, evidence: Evidence) -> Evidence:
+    """Return the evidence of a template: its runs have stored the settings that it states."""
+    configs = {name: dict(config) for name, config in evidence.configs.items()}
+    for match in SETTING.finditer(text):
+        stated = float(next(find_numerals(match["value"])).value)
+        for name in configs if match["run"] == "*" else [f"run_{match['run']}"]:
+            configs[name][f"config/{match['key']}"] = stated
+    return replace(evidence, configs=configs)
+
 
 def fill(text: str, evidence: Evidence, names: Mapping[str, str]) -> str:
     """Fill a template's places from the results; `names` maps a and b to metric paths."""
@@ -163,7 +179,7 @@ def fill(text: str, evidence: Evidence, names: Mapping[str, str]) -> str:
         path = names[letter] if letter else evidence.paths[0]
         return _word(kind, path, evidence) or _shown(kind, runs, path, evidence)
 
-    return PLACE.sub(one, text)
+    return PLACE.sub(one, SETTING.sub(lambda match: match["value"], text))
 
 
 def _word(kind: str, path: str, evidence: Evidence) -> str:

@@ -19,7 +19,7 @@ from collections import Counter
 
 from ai_scientist.claims import Evidence, check_prose
 from ai_scientist.records import Idea, Results
-from benchmarks.correct_claims import fill, texts
+from benchmarks.correct_claims import fill, texts, with_settings
 from benchmarks.form import Row, finish, parser
 
 SIZES = ((2, 1, 1), (4, 3, 2), (6, 3, 4), (10, 5, 5))
@@ -265,7 +265,8 @@ def measure_correct(name: str, repeats: int) -> dict[str, object]:
         a, b = draw.sample(list(evidence.paths), 2)
         for kind, text in texts(name):
             filled = fill(text, evidence, {"a": a, "b": b})
-            report = check_prose(filled, evidence, kind="latex" if kind == "latex" else "notes")
+            stored = with_settings(text, evidence)
+            report = check_prose(filled, stored, kind="latex" if kind == "latex" else "notes")
             total += 1
             bad = [n for n in report.numbers if n.verdict == "unsupported"]
             ambiguous += any(n.verdict == "ambiguous" for n in report.numbers)
@@ -296,7 +297,7 @@ def measure_planted(name: str, repeats: int) -> Counter[str]:
             value = invent(metrics[a if place[2] == "a" else b], draw.choice((3, 4)), draw)
             planted = text[: place.start()] + value + text[place.end() :]
             filled = fill(planted, evidence, {"a": a, "b": b})
-            seen[verdict_of(kind, filled, value, evidence)] += 1
+            seen[verdict_of(kind, filled, value, with_settings(text, evidence))] += 1
     return seen
 
 

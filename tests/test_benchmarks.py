@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ai_scientist.claims import check_prose
 from benchmarks.__main__ import PAGE, STORE, benchmarks, page
+from benchmarks.correct_claims import fill, with_settings
+from benchmarks.false_accept import results_of
 from benchmarks.form import Row, finish, parser
 
 GOALS = [
@@ -57,3 +61,16 @@ def test_the_page_is_the_stored_results() -> None:
     store = json.loads(STORE.read_text())
     assert PAGE.read_text() == page(store)
     assert set(store) <= set(benchmarks())
+
+
+def test_a_setting_of_a_text_is_stored_by_the_runs_it_names() -> None:
+    """`{set:1:k:32}` prints 32 and makes it true of run 1; without it the same text is open."""
+    evidence = results_of((4, 3, 2), random.Random(1))
+    text = "With k = {set:1:k:32} run 1 differs from the rest; all use layer {set:*:layer:12}."
+    stored = with_settings(text, evidence)
+    assert [stored.configs[f"run_{n}"]["config/k"] for n in range(3)] == [20, 32, 20]
+    assert {config["config/layer"] for config in stored.configs.values()} == {12}
+    filled = fill(text, evidence, {})
+    assert filled == "With k = 32 run 1 differs from the rest; all use layer 12."
+    verdicts = [check_prose(filled, one).numbers[0].verdict for one in (evidence, stored)]
+    assert verdicts == ["ambiguous", "configuration"]
