@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ai_scientist.inputs.prompts import Prompts
-from tests.digits_runs import PROJECT
+from tests.doors import PROJECT
 
 PROMPTS = Prompts(PROJECT / "prompts")
 CODE = """import math

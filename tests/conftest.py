@@ -20,10 +20,9 @@ from ai_scientist.inputs.templates import load_template
 from ai_scientist.machine.environments import default_cache_root, environment_for
 from ai_scientist.sandbox.choice import choose_sandbox
 from tests.digits_runs import NEW, finish
+from tests.doors import PROJECT
 from tests.sae_runs import call
 from tests.scripted_launches import Launch, launch_scripted
-
-PROJECT = Path(__file__).resolve().parent.parent
 
 # A shell that starts the suite in the background ignores Ctrl-C for it, and so would every process
 # that the tests interrupt.

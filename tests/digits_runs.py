@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.doors import PROJECT
 from tests.waiting import PATIENCE_S
 
-PROJECT = Path(__file__).resolve().parent.parent
 IDEA = "label_smoothing_digits"
 NEW = (f"--idea={IDEA}", "--model=recorded")
 # What no two runs have in common: hashes of commits, and times.

@@ -19,9 +19,9 @@ from ai_scientist.writeup.latex import LatexCompiler
 from ai_scientist.writeup.numbers import BoundNumbers
 from ai_scientist.writeup.paper import write_paper
 from ai_scientist.writeup.parts import Effort, PaperFolder, PaperOutcome
+from tests.doors import PROJECT
 from tests.paper_study import make_study
 
-PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "tests" / "data" / "paper"
 SECTIONS = {path.stem: path.read_text(encoding="utf-8") for path in DATA.glob("*.tex")}
 BIB = (DATA / "references.bib").read_text(encoding="utf-8")

@@ -15,9 +15,9 @@ from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.queue.entries import QueueState
 from ai_scientist.queue.store import Queue
 from ai_scientist.records import Idea
+from tests.doors import PROJECT
 from tests.waiting import PATIENCE_S
 
-PROJECT = Path(__file__).resolve().parent.parent
 DOUBLE = Path(__file__).resolve().parent / "queue_double"
 WORDS = [
     f"{a}{b}" for a in ("sparse", "dead", "loss", "code", "gate", "norm") for b in "abcdefghij"

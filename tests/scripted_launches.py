@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.digits_runs import IDEA, PROJECT, lines_of
+from tests.digits_runs import IDEA, lines_of
+from tests.doors import launch_scientist
 
 SET_UP = "    request = read_request(Config(), PROFILES)"
 RATE = "    learning_rate: float = 0.1"
@@ -98,7 +96,7 @@ def launch_scripted(folder: Path, edits: Edits, *options: str) -> Outcome:
     if not any(option.startswith("--idea=") for option in options):
         recording = write_recording(folder / "recording.jsonl", recording_of(edits))
         options = (f"--idea={IDEA}", f"--model=recorded:{recording}", *options)
-    done = launch_here(f"--runs-dir={runs}", "--no-writeup", *options)
+    done = launch_scientist(f"--runs-dir={runs}", "--no-writeup", *options)
     folders = list(runs.iterdir()) if runs.is_dir() else [runs]
     return Outcome(done.returncode, done.stdout, done.stderr, folders[0])
 
@@ -111,19 +109,6 @@ def write_recording(path: Path, lines: Sequence[Mapping[str, Any]]) -> Path:
 
 def resume(outcome: Outcome, code: int = 0) -> Outcome:
     """Go on with a run folder until the launcher ends, with `code`, and return what came of it."""
-    done = launch_here(f"--resume={outcome.folder}")
+    done = launch_scientist(f"--resume={outcome.folder}")
     assert done.returncode == code, done.stderr
     return Outcome(done.returncode, done.stdout, done.stderr, outcome.folder)
-
-
-def launch_here(*options: str, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
-    """Run the launcher to its end."""
-    return subprocess.run(
-        [sys.executable, str(PROJECT / "launch_scientist.py"), *options],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=170,
-        check=False,
-    )

@@ -15,7 +15,7 @@ from ai_scientist.model.recorded import RecordedServer, load_recording
 from ai_scientist.records import Edit, EditStatus, Limits
 from ai_scientist.testing import MemoryJournal
 from tests.coder_replies import CODE, FILES, GOOD, MENDED, MISSING, PROMPTS, SECOND
-from tests.digits_runs import PROJECT
+from tests.doors import PROJECT
 
 
 def test_aider_leaves_no_trace(tmp_path: Path) -> None:

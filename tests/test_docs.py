@@ -18,8 +18,8 @@ from ai_scientist.inputs.settings import Settings
 from ai_scientist.model.recorded import PURPOSES
 from ai_scientist.records import Attempt, AttemptKind, Check, Finding, Hypothesis, Limits, Run, Stop
 from scripts import formats
+from tests.doors import PROJECT
 
-PROJECT = Path(__file__).resolve().parent.parent
 PAGES = sorted(page for page in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")))
 RUNNABLE = [page for page in PAGES if "```console" in page.read_text()]
 FORMATS = (PROJECT / "docs" / "run-folder.md").read_text()

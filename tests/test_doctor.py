@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,22 +15,14 @@ from ai_scientist.commands.doctor_full import lines_of_machine
 from ai_scientist.inputs.templates import load_template
 from ai_scientist.sandbox.choice import Trial
 from ai_scientist.sandbox.tiers import all_tiers
-from tests.digits_runs import PROJECT
+from tests.doors import PROJECT, ai_scientist
 
 KEY = "sk-ant-" + "not-for-any-screen-0123456789"
 
 
 def examine(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """The command, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "ai_scientist", "doctor", *options],
-        cwd=PROJECT,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return ai_scientist("doctor", *options, **variables)
 
 
 def line_of(page: str, name: str) -> str:

@@ -22,11 +22,11 @@ from ai_scientist.machine.processes import marked
 from ai_scientist.protocols import Sandbox
 from ai_scientist.records import ExitCause, RunRequest
 from ai_scientist.sandbox.tiers import mark_of
+from tests.doors import PROJECT
 from tests.hostile.suite import left_over
 from tests.tier_runs import BY_TIER, FREE, TIERS, request_for
 from tests.waiting import PATIENCE_S, wait_until
 
-PROJECT = Path(__file__).resolve().parent.parent
 LEAVES_A_DAEMON = """
 import os, subprocess, sys, time
 command = [sys.executable, "-c", "import time; time.sleep(600)", sys.argv[1]]

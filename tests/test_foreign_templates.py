@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent
+from tests.doors import PROJECT
+
 V1 = PROJECT / "tests" / "fixtures" / "v1"
 PLAN = [
     {"purpose": "plan", "step": "plan", "reply": "1. One change, then stop."},

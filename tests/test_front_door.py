@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.scripted_launches import DONE, RATE, Launch, at_start, change, launch_here, resume
+from tests.doors import ai_scientist, launch_scientist
+from tests.scripted_launches import DONE, RATE, Launch, at_start, change, resume
 
 
 @pytest.mark.parametrize(
@@ -38,7 +37,7 @@ def test_bad_input_is_one_error_and_one_hint(
 ) -> None:
     """Exit 2 with `error:` and `hint:`, no traceback, and nothing begun."""
     (tmp_path / "broken.json").write_text("{")
-    done = launch_here(*options, cwd=tmp_path)
+    done = launch_scientist(*options, cwd=tmp_path)
     lines = done.stderr.strip().splitlines()
     assert done.returncode == 2, done.stderr
     assert [line.split(":")[0] for line in lines] == ["error", "hint"], done.stderr
@@ -56,7 +55,7 @@ def test_a_dry_run_leaves_nothing(launch: Launch) -> None:
     assert not outcome.folder.exists()
 
 
-def test_a_persons_rejection_is_the_coders_next_instruction(launch: Launch, project: Path) -> None:
+def test_a_persons_rejection_is_the_coders_next_instruction(launch: Launch) -> None:
     """With --approve the launcher waits (3); a rejection reaches the coder, and is kept."""
     first = change(RATE, "    learning_rate: float = 0.2", "too high")
     second = change(RATE, "    learning_rate: float = 0.15", "as the person asked")
@@ -65,8 +64,7 @@ def test_a_persons_rejection_is_the_coders_next_instruction(launch: Launch, proj
     assert outcome.code == 3, outcome.err
 
     def decide(step: str, *words: str) -> None:
-        door = [sys.executable, "-m", "ai_scientist", "decide", str(outcome.folder), step, *words]
-        subprocess.run(door, cwd=project, check=True, capture_output=True)
+        assert ai_scientist("decide", outcome.folder, step, *words).returncode == 0
 
     decide("run_1/edit_1", "reject", "--comment=Try 0.15 first.")
     resume(outcome, code=3)

@@ -25,7 +25,7 @@ from ai_scientist.results.files import (
 )
 from ai_scientist.results.reading import read_results
 from ai_scientist.testing import ScriptedModel
-from tests.digits_runs import PROJECT
+from tests.doors import PROJECT
 
 # --- final_info.json ------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.run_folder.journal import FolderLock
+from tests.doors import ai_scientist
 
-PROJECT = Path(__file__).resolve().parent.parent
 GHOST = "ghp_" + "a1B2c3D4e5F6" * 3
 
 
@@ -21,16 +21,7 @@ def command(
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m ai_scientist …` with an answer on standard input."""
     cache = cache or cwd / "cache"
-    return subprocess.run(
-        [sys.executable, "-m", "ai_scientist", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "AI_SCIENTIST_CACHE": str(cache), "PYTHONPATH": str(PROJECT)},
-        input=answer,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return ai_scientist(*arguments, cwd=cwd, answer=answer, AI_SCIENTIST_CACHE=str(cache))
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ from ai_scientist.writeup.literature import (
     semantic_scholar,
 )
 from ai_scientist.writeup.parts import Effort
-from tests.paper_desk import BIB, PROJECT, SECTIONS, Desk
+from tests.doors import PROJECT
+from tests.paper_desk import BIB, SECTIONS, Desk
 from tests.waiting import PATIENCE_S
 
 S2 = {

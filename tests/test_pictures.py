@@ -15,7 +15,7 @@ from ai_scientist.steps.pictures import objections, read_notes, run_labels
 from ai_scientist.steps.plots import draw_plots, plot_findings
 from ai_scientist.steps.watched_plot import NOTES
 from ai_scientist.testing import ScriptedCoder
-from tests.paper_desk import PROJECT
+from tests.doors import PROJECT
 from tests.paper_study import make_study
 
 WATCHER = Path(__file__).parents[1] / "ai_scientist" / "steps" / "watched_plot.py"

@@ -20,7 +20,8 @@ from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.queue.entries import QueueState
 from ai_scientist.queue.progress import status
 from tests.digits_runs import left_running
-from tests.queue_batches import DOUBLE, PROJECT, BatchPlace, idea_content, make_idea
+from tests.doors import PROJECT
+from tests.queue_batches import DOUBLE, BatchPlace, idea_content, make_idea
 from tests.waiting import PATIENCE_S, wait_until
 
 DONE = QueueState.DONE

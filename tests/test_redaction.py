@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.redaction import redact, redact_files
+from tests.doors import PROJECT
 
-PROJECT = Path(__file__).resolve().parent.parent
 RANDOM = random.Random(7)
 
 

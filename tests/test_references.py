@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.digits_runs import NEW, PROJECT, finish
+from tests.digits_runs import NEW, finish
+from tests.doors import PROJECT, ai_scientist
 
 SCRIPT = """
 import json, os, sys
@@ -32,14 +31,8 @@ content = {"digits": {"means": means}, "reference": {"config": about}}
 
 
 def _baseline(template: Path, cache: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ai_scientist", "template", "baseline", str(template), *options],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "AI_SCIENTIST_CACHE": str(cache)},
-    )
+    variables = {"AI_SCIENTIST_CACHE": str(cache)}
+    return ai_scientist("template", "baseline", template, *options, **variables)
 
 
 @pytest.mark.slow

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +12,13 @@ import pytest
 
 from ai_scientist.commands.replay import compare
 from ai_scientist.records import MetricSpec, Results
-from tests.digits_runs import PROJECT, lines_of
+from tests.digits_runs import lines_of
+from tests.doors import ai_scientist
 
 
 def replay(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """The command, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "ai_scientist", "replay", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1", **variables},
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-    )
+    return ai_scientist("replay", *arguments, cwd=cwd, **variables)
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ from ai_scientist.sandbox.choice import (
     strongest,
 )
 from ai_scientist.sandbox.tiers import Bubblewrap, Landlock, all_tiers, interpreter_roots
+from tests.doors import PROJECT
 from tests.hostile.suite import BOMBS, LISTED, SLEEPS_S, Bomb, attempt_all, explode
 from tests.tier_runs import BY_TIER, TIERS
 
-PROJECT = Path(__file__).resolve().parent.parent
 ISOLATING = pytest.mark.parametrize("sandbox", TIERS[:-1], ids=lambda sandbox: sandbox.tier)
 
 # What a tier does not stop, as docs/security.md says. None of it reads, changes or reaches a thing.

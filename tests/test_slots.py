@@ -17,7 +17,7 @@ import pytest
 from ai_scientist.errors import SetupError
 from ai_scientist.machine.slots import ElsewhereExecutor, SlotPool, list_gpus
 from ai_scientist.records import Execution, ExitCause, RunRequest
-from tests.queue_batches import PROJECT
+from tests.doors import PROJECT
 from tests.slurm_runs import slurm_request
 from tests.waiting import PATIENCE_S, wait_until
 

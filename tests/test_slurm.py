@@ -20,7 +20,8 @@ from ai_scientist.queue.arrays import ArrayWorkers
 from ai_scientist.queue.batch import gather_ideas
 from ai_scientist.queue.entries import Item, QueueState
 from ai_scientist.records import Execution, ExitCause
-from tests.queue_batches import DOUBLE, PROJECT, BatchPlace, idea_content
+from tests.doors import PROJECT
+from tests.queue_batches import DOUBLE, BatchPlace, idea_content
 from tests.slurm_cluster import GPUS, Cluster, running_cluster
 from tests.slurm_runs import end, has_begun, result, slurm_request, staging_of, submissions
 from tests.waiting import PATIENCE_S, wait_until

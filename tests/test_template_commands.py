@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -12,7 +11,8 @@ from typing import Any
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent
+from tests.doors import PROJECT, ai_scientist
+
 V1 = PROJECT / "tests" / "fixtures" / "v1"
 
 
@@ -20,15 +20,7 @@ def command(
     *arguments: object, cwd: Path = PROJECT, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m ai_scientist template …`."""
-    return subprocess.run(
-        [sys.executable, "-m", "ai_scientist", "template", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return ai_scientist("template", *arguments, cwd=cwd, **variables)
 
 
 def check(folder: Path, *options: object) -> tuple[dict[str, str], dict[str, str]]:

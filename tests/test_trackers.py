@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.trackers import allowed_name, mirroring, steps_of
+from tests.doors import PROJECT, launch_scientist
 from tests.waiting import PATIENCE_S
 
-PROJECT = Path(__file__).resolve().parent.parent
 DOUBLES = PROJECT / "tests" / "tracker_doubles"
 BROKEN = """
 class SummaryWriter:
@@ -118,16 +118,8 @@ def test_a_hanging_tracker_delays_nothing(tmp_path: Path) -> None:
 
 def test_a_missing_package_is_named_before_anything_is_paid(tmp_path: Path) -> None:
     """--tracker with its package missing ends at once with the command that brings it."""
-    done = subprocess.run(
-        [
-            sys.executable, str(PROJECT / "launch_scientist.py"), "--idea=label_smoothing_digits",
-            "--model=recorded", "--tracker=mlflow", f"--run-dir={tmp_path / 'made'}",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )  # fmt: skip
+    options = ("--idea=label_smoothing_digits", "--model=recorded", "--tracker=mlflow")
+    done = launch_scientist(*options, f"--run-dir={tmp_path / 'made'}")
     assert done.returncode == 2
     assert "error: --tracker mlflow needs the package mlflow" in done.stderr
     assert "hint: .venv/bin/pip install mlflow-skinny sqlalchemy alembic" in done.stderr

@@ -16,8 +16,8 @@ from ai_scientist.inputs.templates import find_template, load_template
 from ai_scientist.launch import complete_settings, default_profile, renew_settings
 from ai_scientist.records import Limits
 from ai_scientist.run_folder.workspace import RunFolder, create_run_folder, open_run_folder
+from tests.doors import PROJECT
 
-PROJECT = Path(__file__).parents[1]
 IDEA = parse_idea({"Name": "a", "Title": "A", "Experiment": "x"}, "here")
 NOW = datetime(2026, 11, 20, 20, 15, tzinfo=UTC)
 
