@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import httpx
+
 from ai_scientist.judging.changes import unified_diff
 from ai_scientist.records import Attempt, AttemptKind, Check, Hypothesis, Json, Results, Run, Scalar
 from ai_scientist.run_folder.study import attempt_to_json, run_to_json
@@ -371,3 +373,15 @@ def served(runs_dir: Path, token: str = "") -> Iterator[str]:
         process.wait(timeout=PATIENCE_S)
         if process.stdout is not None:
             process.stdout.close()
+
+
+def visit(address: str) -> httpx.Client:
+    """Return a client of a server that may take its time."""
+    return httpx.Client(base_url=address, timeout=PATIENCE_S)
+
+
+@contextmanager
+def visited(runs_dir: Path, token: str = "") -> Iterator[httpx.Client]:
+    """Serve a folder of runs and yield a client of it."""
+    with served(runs_dir, token) as address, visit(address) as client:
+        yield client

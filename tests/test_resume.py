@@ -21,8 +21,8 @@ from tests.digits_runs import (
     left_running,
     paid_calls,
 )
+from tests.waiting import PATIENCE_S
 
-LONGEST_S = 60.0
 CUTS = 26
 """In each of two folders."""
 
@@ -37,7 +37,7 @@ def lines_in(journal: Path) -> int:
 
 def kill_at_line(process: subprocess.Popen[str], journal: Path, line: int) -> bool:
     """Kill as soon as the journal holds that many lines; False when the launcher ended before."""
-    end = time.monotonic() + LONGEST_S
+    end = time.monotonic() + PATIENCE_S
     while process.poll() is None:
         if lines_in(journal) >= line:
             kill_group(process)
@@ -148,7 +148,7 @@ def test_a_second_launcher_is_refused_and_the_first_goes_on(
         assert code == 2
         assert errors.startswith("error: ")
         assert f"in use by another launcher (process {first.pid} on" in errors
-        assert first.wait(120) == 0
+        assert first.wait(PATIENCE_S) == 0
     assert end_state(folder) == end_state(finished_digits)
 
 

@@ -23,10 +23,10 @@ from tests.review_folders import (
     make_idea,
     make_sae,
     make_summary,
-    served,
+    visit,
+    visited,
     write_lines,
 )
-from tests.waiting import PATIENCE_S
 
 
 class Scripts(HTMLParser):
@@ -72,7 +72,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def site(runs: Path) -> Iterator[httpx.Client]:
     """A client of a real server over the runs."""
-    with served(runs) as address, httpx.Client(base_url=address, timeout=PATIENCE_S) as client:
+    with visited(runs) as client:
         yield client
 
 
@@ -302,8 +302,8 @@ def test_forms_of_other_sites_are_refused(site: httpx.Client, runs: Path) -> Non
     assert site.post(f"{base}/decide", data={**fields, "csrf": "x" * 64}).status_code == 403
     bad = site.post(f"{base}/decide", data=fields, headers={"origin": "https://evil.example"})
     assert bad.status_code == 403
-    alone = httpx.post(f"{site.base_url}{base}/decide".replace("//idea", "/idea"), data=fields)
-    assert alone.status_code == 403
+    with visit(str(site.base_url)) as alone:
+        assert alone.post(f"{base}/decide", data=fields).status_code == 403
     assert site.get("/", headers={"host": "evil.example"}).status_code == 421
     assert list(inbox.iterdir()) == []
     assert site.post(f"{base}/decide", data=fields).status_code == 303
@@ -314,7 +314,7 @@ def test_forms_of_other_sites_are_refused(site: httpx.Client, runs: Path) -> Non
 def test_a_token_is_asked_for(runs: Path) -> None:
     """With a token nothing is shown before it was given once; then a cookie stands for it."""
     token = "a-token-of-some-length"
-    with served(runs, token) as address, httpx.Client(base_url=address) as client:
+    with visited(runs, token) as client:
         assert client.get("/").status_code == 401
         assert client.get("/static/review.css").status_code == 401
         assert client.get("/", params={"token": "wrong"}).status_code == 401

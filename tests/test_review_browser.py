@@ -21,8 +21,10 @@ from tests.review_folders import (
     make_summary,
     served,
 )
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 # Root needs --no-sandbox; the rest keeps the browser itself from asking the network for anything.
 ARGUMENTS = [
@@ -89,6 +91,7 @@ def complaints() -> list[str]:
 def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
     """A page that writes down every console message, dialog, error and foreign request."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE_S * 1000)
     opened = context.new_page()
     watch(opened, complaints)
     yield opened
@@ -291,7 +294,7 @@ def test_the_list_is_live(page: Page, browser: Browser, tmp_path: Path) -> None:
         page.goto(base)
         expect(page.locator("tbody tr")).to_have_count(1)
         make_summary(tmp_path, 3)
-        expect(page.locator("tbody tr")).to_have_count(2, timeout=9_000)
+        expect(page.locator("tbody tr")).to_have_count(2)
         page.goto("about:blank")
 
 

@@ -9,20 +9,19 @@ import shutil
 import socket
 from pathlib import Path
 
-import httpx
 import pytest
 
 from ai_scientist import review
 from ai_scientist.errors import InputError, SetupError
 from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.queue.store import Queue
-from tests.review_folders import make_idea, make_summary, served, write, write_lines
+from tests.review_folders import make_idea, make_summary, visited, write, write_lines
 
 
 def test_an_empty_place_says_so(tmp_path: Path) -> None:
     """No runs yet: the list says what makes the first, and there is nothing to export."""
-    with served(tmp_path) as address:
-        assert "No idea has been run yet" in httpx.get(address).text
+    with visited(tmp_path) as client:
+        assert "No idea has been run yet" in client.get("/").text
     with pytest.raises(InputError, match="holds no run folder"):
         review.export(tmp_path, tmp_path / "x.html")
 
@@ -38,7 +37,7 @@ def test_damaged_folders_still_open(tmp_path: Path) -> None:
     (folder / "inbox" / "x.json").write_text("[]")
     (folder / "idea.json").unlink()
     os.mkfifo(folder / "idea.json")
-    with served(tmp_path) as address, httpx.Client(base_url=address) as client:
+    with visited(tmp_path) as client:
         base = f"/idea/{folder.name}"
         for page in ("", "/claims", "/science", "/calls", "/call/1", "/files", "/run/run_1"):
             assert client.get(base + page).status_code == 200, page
@@ -73,7 +72,7 @@ def test_a_single_run_folder_can_be_served(tmp_path: Path) -> None:
     """Pointed at one run folder, the review shows that one and not its neighbors."""
     one = make_idea(tmp_path, git=False, runs=1)
     other = make_summary(tmp_path, 5)
-    with served(one) as address, httpx.Client(base_url=address) as client:
+    with visited(one) as client:
         assert "The 5th idea" not in client.get("/").text
         assert client.get(f"/idea/{one.name}").status_code == 200
         assert client.get(f"/idea/{other.name}").status_code == 404
@@ -82,7 +81,7 @@ def test_a_single_run_folder_can_be_served(tmp_path: Path) -> None:
 def test_the_list_follows_what_happens(tmp_path: Path) -> None:
     """A held folder is running, a waiting one waits, and a finished report changes the row."""
     folder = make_idea(tmp_path, git=False, finished=False)
-    with served(tmp_path) as address, httpx.Client(base_url=address) as client:
+    with visited(tmp_path) as client:
         assert ">interrupted<" in client.get("/").text
         (folder / ".holder").write_text(f"{socket.gethostname()} {os.getpid()}\n")
         text = client.get("/").text
@@ -107,8 +106,8 @@ def test_queued_ideas_stand_in_the_list(tmp_path: Path) -> None:
     make_summary(tmp_path, 1)
     idea = parse_idea({"Name": "later", "Title": "An idea for later", "Experiment": "x"}, "here")
     Queue(tmp_path).add([idea])
-    with served(tmp_path) as address:
-        text = httpx.get(address).text
+    with visited(tmp_path) as client:
+        text = client.get("/").text
     assert "An idea for later" in text
     assert ">queued<" in text
     assert 'data-live="4"' in text
