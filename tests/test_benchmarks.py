@@ -74,3 +74,33 @@ def test_a_setting_of_a_text_is_stored_by_the_runs_it_names() -> None:
     assert filled == "With k = 32 run 1 differs from the rest; all use layer 12."
     verdicts = [check_prose(filled, one).numbers[0].verdict for one in (evidence, stored)]
     assert verdicts == ["ambiguous", "configuration"]
+
+
+def test_gates_of_refused_edits_are_part_of_the_cost(tmp_path: Path, project: Path) -> None:
+    """An accepted edit costs what all gates took; rehearsals count once, where they were made."""
+    before, start, later = (f"2026-01-01T{hour}:00:00.000+00:00" for hour in ("08", "11", "12"))
+
+    def judgement(seconds: float, **pairs: tuple[str, float]) -> dict[str, object]:
+        rehearsed = {
+            code: 2 * [{"started_at": at, "seconds": took}] for code, (at, took) in pairs.items()
+        }
+        return {"checks": [{"seconds": seconds}, {"seconds": 0.5}], "rehearsed": rehearsed}
+
+    events = [
+        (start, "run_0/execution_1", {}),
+        (later, "run_1/edit_1/gates", judgement(3, old=(before, 9.0), first=(later, 2.0))),
+        (later, "run_1/edit_2/gates", judgement(4, old=(before, 9.0), second=(later, 3.0))),
+    ]
+    lines = [{"time": at, "key": key, "result": result} for at, key, result in events]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "report.json").write_text('{"seconds": 80}')
+    for name in ("run_0", "run_1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text('{"seconds": 10}')
+    command = [sys.executable, "-m", "benchmarks.gates", str(tmp_path)]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    lines_said = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert lines_said[0] == "gates per accepted edit 8 s at most 6 s MISSED"
+    assert lines_said[1] == "gates, share of the idea 10%"
+    assert lines_said[5].startswith("rehearsals 4 ")
+    assert lines_said[6] == "median rehearsal 2.5 s"
