@@ -98,12 +98,13 @@ class Rehearsals:
         """
         bench, folder = self._laboratory.bench, self._laboratory.folder
         profile = bench.template.profiles["smoke"]
-        first = folder.git("rev-list", "--max-parents=0", code.commit).split()[0]
-        texts = {name: folder.read(first, name) for name in code.files}
-        named = bench.template.lock and not profile.inputs and (start := this_start())
-        if code.commit != first or code.files != texts or not named:
+        untouched = folder.git("rev-list", "--max-parents=0", code.commit).split() == [code.commit]
+        start = this_start()
+        if not untouched or not bench.template.lock or profile.inputs or not start:
             return None
-        tree = folder.git("ls-tree", "-r", first).splitlines()
+        if any(folder.read(code.commit, name) != text for name, text in code.files.items()):
+            return None
+        tree = folder.git("ls-tree", "-r", code.commit).splitlines()
         environment = run_environment(profile, 0, bench.data.get("smoke"), {})
         parts = [
             [line for line in tree if line.partition("\t")[2] not in OF_THE_IDEA],
