@@ -1,12 +1,22 @@
-"""A server that answers as models do, or badly, by a script of a test."""
+"""A server that answers as models do, or badly, by a script of a test; and a client of it."""
 
 from __future__ import annotations
 
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+from ai_scientist.model.client import ModelClient, Retries
+from ai_scientist.model.prices import Price
+from ai_scientist.records import Limits, Message
+from ai_scientist.testing import MemoryJournal
+
+KEY = "sk-test-0123456789"
+HELLO = (Message(role="system", content="Be brief."), Message(role="user", content="hello"))
+NO_CAP = Limits(max_cost_usd=None)
+TEN = {"gpt-test": Price(input=10.0, output=10.0, cached=1.0)}
 Reaction = tuple[int, dict[str, str], Any]
 
 
@@ -94,3 +104,23 @@ def refusal(status: int, message: str = "no", **headers: str) -> Reaction:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     error = {"type": "error", "message": message, "param": None, "code": None}
     return status, names, {"type": "error", "error": error}
+
+
+def connect(
+    folder: Path, server: Any = None, name: str = "gpt-test", **options: Any
+) -> ModelClient:
+    """Return a client of `server` with no waiting between tries."""
+    options.setdefault("journal", MemoryJournal())
+    options.setdefault("limits", NO_CAP)
+    options.setdefault("prices", TEN)
+    options.setdefault("sleep", lambda seconds: None)
+    options.setdefault("retries", Retries(tries=3))
+    options.setdefault("keys", {"openai": KEY, "anthropic": KEY})
+    if server is not None:
+        options.setdefault("base_url", server if isinstance(server, str) else server.url)
+    return ModelClient(name, calls=folder / "calls.jsonl", **options)
+
+
+def ask(client: ModelClient, step: str = "run_1/edit_1") -> Any:
+    """Ask the usual question."""
+    return client.ask(purpose="edit", step=step, messages=HELLO)

@@ -11,38 +11,13 @@ from typing import Any
 import pytest
 
 from ai_scientist.errors import BudgetSpent, InputError, ModelError, SetupError
-from ai_scientist.model.client import ModelClient, Retries, estimate_tokens
+from ai_scientist.model.client import Retries, estimate_tokens
 from ai_scientist.model.prices import Price, find_price, load_prices
 from ai_scientist.model.recorded import RecordedServer, load_recording
 from ai_scientist.records import Limits, Message
 from ai_scientist.run_folder.journal import FolderJournal
 from ai_scientist.testing import MemoryJournal
-from tests.model_server import ScriptedServer, chat, claude, refusal
-
-KEY = "sk-test-0123456789"
-HELLO = (Message(role="system", content="Be brief."), Message(role="user", content="hello"))
-NO_CAP = Limits(max_cost_usd=None)
-TEN = {"gpt-test": Price(input=10.0, output=10.0, cached=1.0)}
-
-
-def connect(
-    folder: Path, server: Any = None, name: str = "gpt-test", **options: Any
-) -> ModelClient:
-    """Return a client of `server` with no waiting between tries."""
-    options.setdefault("journal", MemoryJournal())
-    options.setdefault("limits", NO_CAP)
-    options.setdefault("prices", TEN)
-    options.setdefault("sleep", lambda seconds: None)
-    options.setdefault("retries", Retries(tries=3))
-    options.setdefault("keys", {"openai": KEY, "anthropic": KEY})
-    if server is not None:
-        options.setdefault("base_url", server if isinstance(server, str) else server.url)
-    return ModelClient(name, calls=folder / "calls.jsonl", **options)
-
-
-def ask(client: ModelClient, step: str = "run_1/edit_1") -> Any:
-    """Ask the usual question."""
-    return client.ask(purpose="edit", step=step, messages=HELLO)
+from tests.model_server import HELLO, KEY, ScriptedServer, ask, chat, claude, connect, refusal
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
