@@ -29,7 +29,12 @@ from tests.scripted_launches import Launch, launch_scripted
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no finding, and the same tree passes or fails alike everywhere.
-hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("steady")
 
 # Whatever could make a test reach a paid model, or change what it measures.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_scientist.errors import InputError
@@ -107,7 +107,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*GOOD, "Hypotheses", "Varies", "Guards"]), json_values))
 def test_no_content_gets_past_the_door_unchecked(entry: dict[str, Any]) -> None:
     """Whatever an idea holds, it is an Idea or an InputError."""
