@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.doors import PROJECT
+from tests.doors import LONGEST_S, PROJECT
 from tests.waiting import PATIENCE_S
 
 IDEA = "label_smoothing_digits"
@@ -56,7 +56,7 @@ def kill_group(process: subprocess.Popen[str]) -> None:
 def finish(*options: str, cache: Path | None = None) -> tuple[int, str]:
     """Launch, wait for the end, and return exit code and standard error."""
     with launcher(*options, cache=cache) as process:
-        _, errors = process.communicate(timeout=170)
+        _, errors = process.communicate(timeout=LONGEST_S)
         return process.returncode, errors
 
 

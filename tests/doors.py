@@ -9,8 +9,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 """The checkout."""
-LONGEST_S = 170.0
-"""What a command may take; pytest ends a test after 300 s."""
+LONGEST_S = 280.0
+"""What a command may take on a busy machine; pytest ends a test at 300 s."""
 
 
 def launch_scientist(

@@ -11,6 +11,7 @@ import pytest
 
 from ai_scientist.inputs.ideas import read_ideas
 from ai_scientist.inputs.templates import load_template
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def _run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
 

@@ -18,7 +18,7 @@ from ai_scientist.inputs.settings import Settings
 from ai_scientist.model.recorded import PURPOSES
 from ai_scientist.records import Attempt, AttemptKind, Check, Finding, Hypothesis, Limits, Run, Stop
 from scripts import formats
-from tests.doors import PROJECT
+from tests.doors import LONGEST_S, PROJECT
 
 PAGES = sorted(page for page in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")))
 RUNNABLE = [page for page in PAGES if "```console" in page.read_text()]
@@ -136,7 +136,7 @@ def run(command: str, checkout: Path, cache_root: Path) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=LONGEST_S,
     )
 
 

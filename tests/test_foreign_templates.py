@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.doors import PROJECT
+from tests.doors import LONGEST_S, PROJECT
 
 V1 = PROJECT / "tests" / "fixtures" / "v1"
 PLAN = [
@@ -82,7 +82,7 @@ def call(
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=LONGEST_S,
         )
     finally:
         os.close(keyboard)

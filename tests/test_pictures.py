@@ -17,6 +17,7 @@ from ai_scientist.steps.watched_plot import NOTES
 from ai_scientist.testing import ScriptedCoder
 from tests.doors import PROJECT
 from tests.paper_study import make_study
+from tests.waiting import PATIENCE_S
 
 WATCHER = Path(__file__).parents[1] / "ai_scientist" / "steps" / "watched_plot.py"
 SCRIPT = """
@@ -48,7 +49,7 @@ def draw(folder: Path, python: Path, width: int) -> dict[str, Json]:
         (folder / run).mkdir(exist_ok=True)
         (folder / run / "final_info.json").write_text("{}")
     command = [str(python), str(WATCHER), "plot.py"]
-    subprocess.run(command, cwd=folder, check=True, timeout=60)
+    subprocess.run(command, cwd=folder, check=True, timeout=PATIENCE_S)
     return read_notes(folder / NOTES, ["labeled.png", "bare.png", "unknown.png"], script)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from ai_scientist.queue.entries import QueueState
 from ai_scientist.queue.store import Queue
+from tests.doors import LONGEST_S
 from tests.waiting import wait_until
 
 WORDS = (
@@ -47,7 +48,7 @@ def test_a_batch_of_the_real_launcher(tmp_path: Path, project: Path, digits_pyth
     batch.kill()
     batch.wait()
     done = subprocess.run(
-        command, cwd=project, env=environment, capture_output=True, text=True, timeout=170,
+        command, cwd=project, env=environment, capture_output=True, text=True, timeout=LONGEST_S,
         check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout  # for the one that is no idea

@@ -58,6 +58,7 @@ def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # it starts a launcher thirty times
 @pytest.mark.parametrize("first", [1, 2])
 def test_wherever_it_is_killed_the_end_is_the_same(
     first: int, tmp_path: Path, finished_digits: Path, fresh_cache: Path

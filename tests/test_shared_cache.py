@@ -18,6 +18,7 @@ from ai_scientist.execution.local import LocalExecutor
 from ai_scientist.inputs.templates import load_template
 from ai_scientist.machine.shared_cache import trim, use
 from ai_scientist.sandbox.tiers import LimitsOnly
+from tests.waiting import PATIENCE_S
 
 PREPARE = """
     import argparse, json, os, pathlib, time
@@ -106,7 +107,7 @@ def test_two_processes_prepare_once(folder: Path, fresh_cache: Path, digits_pyth
         )
         for _ in range(2)
     ]
-    said = [worker.communicate(timeout=60)[0].splitlines() for worker in workers]
+    said = [worker.communicate(timeout=PATIENCE_S)[0].splitlines() for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     assert said[0][-1] == said[1][-1]
     made = [line for lines in said for line in lines if line.startswith("preparing")]

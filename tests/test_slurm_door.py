@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.doors import LONGEST_S
 from tests.slurm_cluster import running_cluster
 from tests.waiting import wait_until
 
@@ -42,7 +43,7 @@ def test_an_idea_whose_runs_are_slurm_jobs(
         launcher.wait()
         resumed = subprocess.run(
             [*door, f"--resume={runs / 'one'}"], cwd=project, env=environment,
-            capture_output=True, text=True, timeout=170, check=False,
+            capture_output=True, text=True, timeout=LONGEST_S, check=False,
         )  # fmt: skip
         assert resumed.returncode == 0, resumed.stderr + resumed.stdout[-2000:]
     report = json.loads((runs / "one" / "report.json").read_text())

@@ -47,7 +47,7 @@ def mirror(tmp_path: Path, kind: str, modules: Path = DOUBLES) -> subprocess.Com
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
 
