@@ -181,7 +181,7 @@ def open_model(
         base_url = settings.base_url
         if settings.model.startswith("recorded"):
             recording = find_recording(settings.model, assignment.idea, assignment.places.ideas)
-            server = RecordedServer(load_recording(recording))
+            server = RecordedServer(load_recording(recording), name=str(recording))
             base_url = stack.enter_context(server).url
         yield stack.enter_context(
             ModelClient(

@@ -119,6 +119,7 @@ def test_waits_as_the_server_says(tmp_path: Path) -> None:
         ((200, {}, b"<html>{oops"), "garbage", 3, "no chat reply"),
         ((200, {"Content-Type": "text/html"}, b"<p>hi</p>"), "garbage", 3, "no chat reply"),
         ((200, {}, {"hello": "there"}), "garbage", 3, "no chat reply"),
+        ((200, {}, {**chat([{"no": "type"}])[2], "content": [{}]}), "garbage", 3, "no chat reply"),
         ((200, {}, "drop"), "connection", 3, "cannot reach"),
     ],
 )
@@ -221,6 +222,30 @@ def test_a_new_process_pays_nothing_twice(tmp_path: Path) -> None:
     assert len(server.requests) == 3
     keys = [key for key, _ in journal.entries()]
     assert keys == [f"run_1/edit_1/call_{n}" for n in (1, 2, 3)]
+
+
+def test_a_reply_is_the_same_text_when_it_is_read_again(tmp_path: Path) -> None:
+    """What no file can hold is replaced at once, so that a resumed idea goes on from the same."""
+    texts = []
+    with ScriptedServer(chat("half \ud800 of a pair")) as server:
+        for _ in range(2):
+            journal = FolderJournal(tmp_path / "events.jsonl")
+            with connect(tmp_path, server, journal=journal) as client:
+                texts.append(ask(client).text)
+            journal.close()
+    assert texts == ["half ? of a pair"] * 2
+    assert len(server.requests) == 1
+
+
+def test_a_reply_in_parts_is_joined_without_the_models_thoughts(tmp_path: Path) -> None:
+    """Some servers of OpenAI's protocol send a list of parts; what is no text stays out."""
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "text", "text": "fi"},
+        {"type": "text", "text": "ne"},
+    ]
+    with ScriptedServer(chat(parts)) as server, connect(tmp_path, server) as client:
+        assert ask(client).text == "fine"
 
 
 def test_a_line_lost_to_a_kill_is_written_later(tmp_path: Path) -> None:

@@ -174,14 +174,6 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: the launcher's screen belongs to its progress."""
 
-    def do_GET(self) -> None:
-        """List the one model."""
-        if self.path.split("?")[0].rstrip("/") != "/v1/models":
-            self._refuse(404, f"nothing is served at {self.path}")
-            return
-        model = {"id": "recorded", "object": "model", "created": 0, "owned_by": "ai_scientist"}
-        self._send(200, {"object": "list", "data": [model]})
-
     def do_POST(self) -> None:
         """Answer one chat completion, or say in words why the recording cannot."""
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -208,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
                 f"the expected pattern {missing[0]!r}",
             )
             return
-        self._play(line, model, prompt, stream=bool(body.get("stream")))
+        self._play(line, model, prompt)
 
     def _line_for_request(self, owner: RecordedServer) -> Line | None:
         purpose, step = self.headers.get(PURPOSE_HEADER), self.headers.get(STEP_HEADER)
@@ -233,7 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
         return line
 
-    def _play(self, line: Line, model: str, prompt: str, *, stream: bool) -> None:
+    def _play(self, line: Line, model: str, prompt: str) -> None:
         if line.delay_s and self.server.owner.stopping.wait(line.delay_s):
             line = _DROPPED
         if line.drop:
@@ -249,39 +241,20 @@ class _Handler(BaseHTTPRequestHandler):
             "total_tokens": _count_tokens(prompt) + _count_tokens(line.reply),
         }
         base = {"id": f"recorded-{line.step}-{line.call}", "created": 0, "model": model}
-        if stream:
-            self._stream(base, line, usage)
-            return
         message = {"role": "assistant", "content": line.reply}
         choice = {"index": 0, "message": message, "finish_reason": line.finish_reason}
         answer = {**base, "object": "chat.completion", "choices": [choice], "usage": usage}
         self._send(200, answer, line.headers)
-
-    def _stream(self, base: Json, line: Line, usage: Json) -> None:
-        base = {**base, "object": "chat.completion.chunk"}
-        pieces = [line.reply[i : i + 400] for i in range(0, len(line.reply), 400)] or [""]
-        deltas: list[tuple[Json, str | None]] = [({"role": "assistant", "content": ""}, None)]
-        deltas += [({"content": piece}, None) for piece in pieces]
-        deltas.append(({}, line.finish_reason))
-        chunks: list[Json] = [
-            {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
-            for delta, finish in deltas
-        ]
-        chunks.append({**base, "choices": [], "usage": usage})
-        events = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
-        self._send_bytes(200, f"{events}data: [DONE]\n\n".encode(), "text/event-stream", {})
 
     def _refuse(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         kind = "rate_limit_error" if status == 429 else "invalid_request_error"
         error = {"message": message, "type": kind, "param": None, "code": None}
         self._send(status, {"error": error}, headers or {})
 
-    def _send(self, status: int, answer: Json, headers: Mapping[str, str] | None = None) -> None:
-        self._send_bytes(status, json.dumps(answer).encode(), "application/json", headers or {})
-
-    def _send_bytes(self, status: int, data: bytes, kind: str, headers: Mapping[str, str]) -> None:
+    def _send(self, status: int, answer: Json, headers: Mapping[str, str]) -> None:
+        data = json.dumps(answer).encode()
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         for name, value in headers.items():
             self.send_header(name, value)
@@ -307,7 +280,7 @@ def _content(message: Any) -> str:
 def _object(raw: str, place: str) -> Json:
     try:
         entry = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{place}: this is no JSON ({_reason(error)})",
             hint="a recording holds one JSON object per line",

@@ -1,6 +1,6 @@
 """One HTTP request to a model's server, through the vendor's own SDK; its failure in our words.
 
-model.py --Wire.send(messages)--> Answer | CallFailed     (no retry here, and none in the SDKs)
+client.py --Wire.send(messages)--> Answer | CallFailed     (no retry here, and none in the SDKs)
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Answer:
 
 
 class CallFailed(Exception):
-    """One request failed; caught in model.py, which may try again."""
+    """One request failed; caught in client.py, which may try again."""
 
     def __init__(
         self,
@@ -169,9 +169,9 @@ class OpenAIWire:
             raise failure  # out here: the SDK's exception holds the request, and with it the key
         try:
             choice = response.choices[0]
-            text = choice.message.content or ""
+            text = _text_of(choice.message.content)
             usage = response.usage
-        except (AttributeError, IndexError, TypeError):
+        except (AttributeError, IndexError, KeyError, TypeError):
             raise _garbage(self._url) from None
         details = getattr(usage, "prompt_tokens_details", None)
         return Answer(
@@ -228,7 +228,7 @@ class AnthropicWire:
         if failure is not None:
             raise failure  # out here, as above
         try:
-            text = "".join(block.text for block in response.content if block.type == "text")
+            text = _clean("".join(part.text for part in response.content if part.type == "text"))
             usage = response.usage
             read = getattr(usage, "cache_read_input_tokens", None) or 0
             written = getattr(usage, "cache_creation_input_tokens", None) or 0
@@ -247,6 +247,13 @@ class AnthropicWire:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def _text_of(content: str | list[dict[str, Any]] | None) -> str:
+    """Return a reply's text; some servers send it in parts, with the model's thoughts beside it."""
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part["type"] == "text")
+    return _clean(content or "")
 
 
 def _cached_block(text: str) -> dict[str, Any]:
@@ -345,7 +352,7 @@ def _garbage(url: str) -> CallFailed:
 
 
 def _clean(text: str) -> str:
-    # Half a surrogate pair cannot be sent as UTF-8.
+    # Half a surrogate pair can neither be sent nor stored as UTF-8.
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
