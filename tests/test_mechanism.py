@@ -26,6 +26,16 @@ def test_quoted_lines_that_stand_and_ran_pass() -> None:
     ]
 
 
+def test_a_line_that_stands_twice_ran_where_it_ran_once() -> None:
+    """A quoted line that two functions hold is verified when either of them ran it."""
+    source = SOURCE + "\ndef spare(x):\n    penalty = 0.1 * x\n    return penalty\n"
+    row = {"mechanism": "penalty", "present": True, "code": ["penalty = 0.1 * x"]}
+    (once,) = check_mechanisms(report(row), source, {3, 4, 5})
+    (never,) = check_mechanisms(report(row), source, {3, 5})
+    assert (once.verdict, never.verdict) == ("passed", "finding")
+    assert "line 4, 8 (`penalty = 0.1 * x`) never ran" in never.detail
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [

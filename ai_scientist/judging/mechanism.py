@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -64,15 +65,18 @@ def _problems(one: Mechanism, source: str, lines_ran: Collection[int] | None) ->
     if not one.present:
         yield "the coder says that this code no longer has it"
         return
-    places = {text.strip(): number for number, text in enumerate(source.splitlines(), 1)}
+    places: dict[str, list[int]] = defaultdict(list)
+    for number, text in enumerate(source.splitlines(), 1):
+        places[text.strip()].append(number)
     quoted = [line.strip() for block in one.code for line in block.splitlines() if line.strip()]
     if not quoted:
         yield "no line of code is named for it"
     for line in quoted:
         if line not in places:
             yield f"`{line[:100]}` does not stand in the code"
-        elif lines_ran is not None and places[line] not in lines_ran and _runs(line):
-            yield f"line {places[line]} (`{line[:100]}`) never ran"
+        elif lines_ran is not None and _runs(line) and not set(places[line]) & set(lines_ran):
+            numbers = ", ".join(map(str, places[line][:4]))
+            yield f"line {numbers} (`{line[:100]}`) never ran"
 
 
 def _runs(line: str) -> bool:
