@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import math
 import random
+import tracemalloc
+from statistics import fmean
 
+import numpy as np
 import pytest
 
 from ai_scientist.judging.items import spreads
@@ -96,12 +99,18 @@ def test_error_rate_and_power_are_as_stated() -> None:
     assert 0.73 <= found / 400 <= 0.87
 
 
-def test_bootstrap_draws_whole_groups() -> None:
-    """Values that repeat within documents do not pretend to be more of them."""
-    values = [0.0] * 50 + [1.0] * 50
-    alone = bootstrap_interval(values)
-    grouped = bootstrap_interval(values, [index // 25 for index in range(100)])
-    assert alone[1] - alone[0] < 0.25 < grouped[1] - grouped[0]
+def test_a_bootstrap_of_many_values_needs_little_memory() -> None:
+    """Its interval is that of the normal distribution, for 50,000 values as for 500."""
+    for count in (500, 50_000):
+        rng = np.random.default_rng(1)
+        values = [float(value) for value in rng.normal(5.0, 2.0, count)]
+        tracemalloc.start()
+        low, high = bootstrap_interval(values)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert high - low == pytest.approx(2 * 1.96 * 2.0 / count**0.5, rel=0.1)
+        assert low < fmean(values) < high
+        assert peak < 50e6
     with pytest.raises(ValueError, match="no values"):
         bootstrap_interval([])
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import statistics as stdlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -30,6 +30,8 @@ POWER = 0.8
 NOISE_NOT_MEASURED = "one seed, noise not measured"
 TEMPLATE_NOISE = "template noise"
 MEASURED = "measured"
+DRAWN_AT_ONCE = 1_000_000
+"""Values that a bootstrap holds at a time: 8 MB, whatever is resampled."""
 
 Outcome = Literal["higher", "lower", "not distinguishable", "identical"]
 
@@ -128,29 +130,28 @@ def compare(
 
 
 def bootstrap_interval(
-    values: Sequence[float],
-    groups: Sequence[Hashable] | None = None,
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
+    values: Sequence[float], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
     """Return the percentile interval of the mean of `values` measured within one model.
 
-    `groups` names the document, question or letter each value belongs to: whole groups are drawn.
     It says how well this model was measured, not how far another training seed would differ.
     """
     import numpy as np
 
     if not values:
         raise ValueError("no values to resample")
-    labels = list(groups) if groups is not None else list(range(len(values)))
-    order = {label: index for index, label in enumerate(dict.fromkeys(labels))}
-    index = np.array([order[label] for label in labels])
-    sums = np.bincount(index, weights=np.asarray(values, dtype=float))
-    counts = np.bincount(index)
-    drawn = np.random.default_rng(seed).integers(0, len(order), size=(resamples, len(order)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    numbers = np.asarray(values, dtype=float)
+    rng = np.random.default_rng(seed)
+    # In blocks: an evaluation may list each of a hundred thousand latents.
+    block = max(1, DRAWN_AT_ONCE // len(numbers))
+    means = np.concatenate(
+        [
+            numbers[rng.integers(0, len(numbers), size=(min(block, left), len(numbers)))].mean(
+                axis=1
+            )
+            for left in range(resamples, 0, -block)
+        ]
+    )
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
