@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -162,6 +163,29 @@ def test_least_recently_used_goes_first(bench_of: MakeBench, fresh_cache: Path) 
     trim(fresh_cache, 0.0, said.append)
     assert not (data / "newer").exists()
     assert use(data / "newer") is None
+
+
+def test_two_launchers_trim_at_once(tmp_path: Path) -> None:
+    """An entry that another launcher removes meanwhile is not missed."""
+    place = tmp_path / "data"
+    place.mkdir()
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            for number in range(20):
+                (place / f"entry_{number}").mkdir(exist_ok=True)
+            for number in range(20):
+                (place / f"entry_{number}").rmdir()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        for _ in range(300):
+            trim(tmp_path, 1.0, lambda line: None)
+    finally:
+        over.set()
+        other.join()
 
 
 def test_data_beyond_the_cap_are_refused(bench_of: MakeBench, fresh_cache: Path) -> None:

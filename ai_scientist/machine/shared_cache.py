@@ -47,11 +47,10 @@ def use(entry: Path) -> Use | None:
 
 def trim(cache: Path, cap_gb: float, report: Callable[[str], None]) -> None:
     """Remove entries, least recently used first, until all together take at most `cap_gb`."""
-    entries = [
-        (entry.stat().st_mtime, measure(entry)[0], entry)
-        for kind in SHARED
-        for entry in _folders(cache / kind)
-    ]
+    entries = []
+    for entry in (entry for kind in SHARED for entry in _folders(cache / kind)):
+        with contextlib.suppress(FileNotFoundError):  # another launcher trims as well
+            entries.append((entry.stat().st_mtime, measure(entry)[0], entry))
     total = sum(size for _, size, _ in entries)
     for _, size, entry in sorted(entries):
         if total <= cap_gb * GB:
