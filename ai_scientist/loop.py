@@ -127,7 +127,7 @@ def _judge_and_run(edit: Edit, progress: Progress, workbench: Workbench) -> Run 
     outcome = workbench.execute(
         name, number, candidate, title=title, step=edit.step, checks=gates.checks
     )
-    progress.executions += len(outcome.seeds) if isinstance(outcome, Run) else 1
+    progress.executions += len(outcome.seeds) if isinstance(outcome, Run) else outcome.executions
     if isinstance(outcome, Run):
         progress.accepted = candidate
     return outcome

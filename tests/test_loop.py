@@ -78,8 +78,8 @@ class ScriptedBench:
         text = code.files["experiment.py"]
         self.did.append(f"execute {name}, {number}: {text} at {code.commit}")
         if text.startswith("fails"):
-            kind = AttemptKind.CRASHED
-            return Attempt(step=step, run=name, kind=kind, reason="no result")
+            kind, ran = AttemptKind.CRASHED, 2 if "second seed" in text else 1
+            return Attempt(step=step, run=name, kind=kind, reason="no result", executions=ran)
         seeds = (0, 1, 2) if text.startswith("seeds") else (0,)
         return Run(
             name=name, title=title, results=Results(metrics={}), seeds=seeds, checks=tuple(checks)
@@ -229,6 +229,7 @@ def test_completed_before_a_valid_run_is_no_end() -> None:
     [
         ([code("1"), code("2")], {"max_runs": 2}, Stop.RUN_LIMIT, 2),
         ([code("fails 1"), code("fails 2")], {"max_executions": 2}, Stop.EXECUTION_LIMIT, 0),
+        ([code("fails at the second seed")], {"max_executions": 2}, Stop.EXECUTION_LIMIT, 0),
         ([code("seeds")], {"max_executions": 3}, Stop.EXECUTION_LIMIT, 1),
         ([code("seeds"), code("2")], {"max_executions": 4}, Stop.EXECUTION_LIMIT, 2),
         ([code("refused"), "no", code("fails")], {"max_failures": 3}, Stop.FAILURE_LIMIT, 0),

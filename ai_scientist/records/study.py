@@ -93,6 +93,8 @@ class Attempt:
     reason: str
     """Worded for the coder."""
     gate: str = ""
+    executions: int = 0
+    """How often experiment.py was run for it: once for each seed, up to the one that failed."""
     seconds: float = 0.0
     gpu_hours: float = 0.0
     cost_usd: float | None = None
@@ -125,7 +127,8 @@ class Run:
     started_at: str = ""
     seconds: float = 0.0
     gpu_hours: float = 0.0
-    exit_cause: str = "exit"
+    exit_cause: str = ""
+    """How it ended, seen from outside: `exit`, since nothing else is valid; empty when `given`."""
     provenance: str = "measured"
     """`measured` by us, or `given` with a foreign template."""
     arms: Mapping[str, Results] = field(default_factory=dict)

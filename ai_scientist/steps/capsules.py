@@ -75,6 +75,7 @@ def make_capsule(
         started_at=observations[0].started_at,
         seconds=sum(seen.seconds for seen in observations),
         gpu_hours=sum(seen.gpu_hours for seen in observations),
+        exit_cause=observations[-1].cause,
         step=origin.step,
         cost_usd=origin.cost_usd,
     )

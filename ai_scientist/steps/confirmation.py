@@ -14,11 +14,11 @@ from ai_scientist.execution.laboratory import Laboratory
 from ai_scientist.execution.observation import Observation
 from ai_scientist.notes.facts import arm_lines
 from ai_scientist.protocols import Journal
-from ai_scientist.records import Attempt, AttemptKind, Control, Json, Results, Run, Scalar
+from ai_scientist.records import Attempt, Control, Json, Results, Run, Scalar
 from ai_scientist.results.files import results_to_final_info
 from ai_scientist.results.reading import combine
 from ai_scientist.run_folder.journal import write_json
-from ai_scientist.steps.workbench import FolderWorkbench
+from ai_scientist.steps.workbench import FolderWorkbench, failed_attempt
 
 FRESH_SEED = 1000
 """First seed of a confirmation: no run of the loop uses it or a later one."""
@@ -123,7 +123,7 @@ class Confirmation:
     def _settle(self, run: Run, arm: Arm, observations: Sequence[Observation]) -> Results | None:
         """Keep what an arm left: its results, or the attempt."""
         if observations[-1].failure is not None:
-            self._keep_failure(run, observations[-1])
+            self._keep_failure(run, observations)
             return None
         results = combine([seen.results for seen in observations if seen.results])
         self._keep_results(run, arm, observations, results)
@@ -147,15 +147,10 @@ class Confirmation:
         for seen in observations:
             self._laboratory.discard(seen.key)
 
-    def _keep_failure(self, run: Run, seen: Observation) -> None:
-        attempt = Attempt(
-            step=seen.key,
-            run=run.name,
-            kind=seen.failure or AttemptKind.CRASHED,
-            reason=seen.problem,
-            seconds=seen.seconds,
-            gpu_hours=seen.gpu_hours,
-            log=seen.log_tail,
-        )
-        self.attempts.append(self._workbench.keep_attempt(attempt))
-        self._laboratory.discard(seen.key)
+    def _keep_failure(self, run: Run, observations: Sequence[Observation]) -> None:
+        for seen in observations:
+            place = self._workbench.folder.attempts / seen.key.replace("/", ".")
+            self._laboratory.keep(seen.key, run.name, place)
+            self._laboratory.discard(seen.key)
+        failed = failed_attempt(observations[-1].key, run.name, observations)
+        self.attempts.append(self._workbench.keep_attempt(failed))

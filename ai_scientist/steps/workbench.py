@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from ai_scientist.audit.runs import run_findings
 from ai_scientist.claims import Evidence
@@ -115,7 +115,7 @@ class FolderWorkbench:
         self._report("run_0: measuring the untouched template")
         observations = self._run_seeds("run_0", 1, code, seeds, cached=True)
         if observations[-1].failure:
-            return self._fail("run_0", "run_0/execution_1", observations[-1], code)
+            return self._fail("run_0", "run_0/execution_1", observations, code)
         origin = Origin(
             name="run_0", title="Baseline", commit=code.commit, diff="", seeds=tuple(seeds)
         )
@@ -179,7 +179,7 @@ class FolderWorkbench:
         observations = self._run_seeds(name, number, code, self._seeds)
         key = f"{name}/execution_{number}"
         if observations[-1].failure:
-            return self._fail(name, key, observations[-1], code)
+            return self._fail(name, key, observations, code)
         origin = Origin(
             name=name,
             title=title,
@@ -199,7 +199,7 @@ class FolderWorkbench:
             evidence = describe_changed_lines(last, code.files[MAIN_FILE], self._lines_ran[step])
             detail = "; ".join([identical.detail, *evidence])
             identical = replace(identical, detail=detail)
-            return self._fail(name, key, observations[-1], code, gate=identical)
+            return self._fail(name, key, observations, code, gate=identical)
         run = replace(run, checks=(*run.checks, *self._verify_mechanisms(run, code)))
         for check in run.checks:
             if check.verdict == "finding":
@@ -308,7 +308,8 @@ class FolderWorkbench:
             foreign = self._laboratory.bench.template.foreign
             kept = kept_in_git(self.folder, run.name, everything=foreign)
             tracked = [source, "notes.txt", *kept]
-            return {"commit": self.folder.commit(message, tracked), "run": stored_run(run)}
+            commit = self.folder.commit(message, tracked)
+            return {"commit": commit, "run": {"capsule": run_to_json(run)}}
 
         stored = self._journal.effect(f"{run.name}/record", perform)
         for seen in observations:
@@ -318,21 +319,23 @@ class FolderWorkbench:
         return recorded
 
     def _fail(
-        self, name: str, key: str, seen: Observation, code: Code, gate: Check | None = None
+        self,
+        name: str,
+        key: str,
+        observations: Sequence[Observation],
+        code: Code,
+        gate: Check | None = None,
     ) -> Attempt:
-        self._laboratory.keep(seen.key, name, self.folder.attempts / seen.key.replace("/", "."))
-        self._laboratory.discard(seen.key)
+        """Move what the executions left to attempts/ and say why they make no run."""
+        for seen in observations:
+            place = self.folder.attempts / seen.key.replace("/", ".")
+            self._laboratory.keep(seen.key, name, place)
+            self._laboratory.discard(seen.key)
         self._code[key] = code
-        return Attempt(
-            step=key,
-            run=name,
-            kind=AttemptKind.NO_RESULT if gate else seen.failure or AttemptKind.CRASHED,
-            reason=gate.detail if gate else seen.problem,
-            gate=gate.gate if gate else "",
-            seconds=seen.seconds,
-            gpu_hours=seen.gpu_hours,
-            log=seen.log_tail,
-        )
+        failed = failed_attempt(key, name, observations)
+        if gate is None:
+            return failed
+        return replace(failed, kind=AttemptKind.NO_RESULT, reason=gate.detail, gate=gate.gate)
 
     def _diff_to_last_run(self, code: Code) -> str:
         runs = list(self.runs.values())
@@ -343,11 +346,21 @@ class FolderWorkbench:
         return "".join(parts) if runs else ""
 
 
+def failed_attempt(step: str, run: str, observations: Sequence[Observation]) -> Attempt:
+    """Return the attempt that executions came to whose last one gave no result."""
+    last = observations[-1]
+    return Attempt(
+        step=step,
+        run=run,
+        kind=last.failure or AttemptKind.CRASHED,
+        reason=last.problem,
+        executions=len(observations),
+        seconds=sum(seen.seconds for seen in observations),
+        gpu_hours=sum(seen.gpu_hours for seen in observations),
+        log=last.log_tail,
+    )
+
+
 def execution_key(name: str, number: int, seed: int | None) -> str:
     """Return the journal's key of one execution; a run of several seeds has one each."""
     return f"{name}/execution_{number}" + ("" if seed is None else f"/seed_{seed}")
-
-
-def stored_run(run: Run) -> Json:
-    """Return the journal's form of a run; its results stand with its executions."""
-    return {"capsule": run_to_json(run), "checks": [asdict(check) for check in run.checks]}
