@@ -7,6 +7,8 @@ waited for; 130 interrupted, resumable.
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -47,14 +49,28 @@ def main(argv: Sequence[str]) -> int:
 def guard(work: Callable[[], int]) -> int:
     """Turn an expected error into its two lines and its exit code; a bug keeps its traceback.
 
+    A full disk is nobody's bug, and neither is a reader such as `head` that has seen enough.
     SIGTERM, which a worker or a scheduler sends, ends it as Ctrl-C does: resumable.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return work()
+        code = work()
+        sys.stdout.flush()  # what is buffered fails here, or else when Python ends
+        return code
     except KeyboardInterrupt:
         print("interrupted; --resume RUN_DIR goes on", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes once more when it ends, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        place = f" of {error.filename}" if error.filename else ""
+        print(f"error: the disk{place} is full", file=sys.stderr)
+        print("hint: make room (`python -m ai_scientist clean`), then --resume", file=sys.stderr)
+        return FAILED
     except ScientistError as error:
         word = "waiting" if isinstance(error, Waiting) else "error"
         print(f"{word}: {error.message}", file=sys.stderr)

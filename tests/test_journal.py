@@ -120,6 +120,13 @@ def test_the_lock_is_refused_also_when_its_holder_is_unknown(tmp_path: Path) -> 
             assert caught.value.message == f"{tmp_path} is in use by another launcher"
 
 
+def test_a_folder_that_cannot_be_locked_is_told(tmp_path: Path) -> None:
+    """Somebody else's folder is bad input, not a bug."""
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(InputError, match="cannot be written"), FolderLock(tmp_path):
+        pass
+
+
 def test_atomic_writes_leave_nothing_aside(tmp_path: Path) -> None:
     """After a write there is the file and no temporary one."""
     write_atomically(tmp_path / "a" / "b.txt", "old")

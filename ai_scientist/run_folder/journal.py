@@ -135,7 +135,10 @@ class FolderLock:
         self._lock = FileLock(str(self._path), timeout=0)
 
     def __enter__(self) -> FolderLock:
-        """Take the lock. Raises FolderBusy, naming the holder, when somebody has it."""
+        """Take the lock. Raises FolderBusy, naming the holder, when somebody has it.
+
+        Raises InputError when the folder cannot be written.
+        """
         from filelock import Timeout
 
         try:
@@ -145,6 +148,11 @@ class FolderLock:
             raise FolderBusy(
                 f"{self._path.parent} is in use by another launcher{holder}",
                 hint="wait for it to end, or stop it; `ai_scientist status` shows what it does",
+            ) from None
+        except OSError as error:
+            raise InputError(
+                f"{self._path.parent} cannot be written: {error.strerror}",
+                hint="resume a copy of the folder that is yours",
             ) from None
         (self._path.parent / ".holder").write_text(f"{socket.gethostname()} {os.getpid()}\n")
         return self
