@@ -16,7 +16,7 @@ from typing import Any
 
 from ai_scientist.audit.paper import open_numbers
 from ai_scientist.audit.runs import run_findings
-from ai_scientist.errors import BudgetSpent, ModelError, ReplyError, ScientistError, Waiting
+from ai_scientist.errors import BudgetSpent, ReplyError, ScientistError, Waiting
 from ai_scientist.execution.laboratory import Laboratory
 from ai_scientist.inputs.settings import Places, Settings
 from ai_scientist.judging.deviations import deviations
@@ -141,14 +141,15 @@ def research(staff: Staff, start: Code) -> Json:
     report: Json = {"stop": "unfinished", "idea": staff.idea.name}
     try:
         experiments, hypotheses = experiment(staff, start)
-        report |= conclude(staff, experiments, hypotheses)
+        conclude(staff, experiments, hypotheses, report)
+        report["stop"] = str(experiments.stop)
     except BudgetSpent as error:
         report |= {"stop": "budget spent", "reason": error.message}
         raise
     except Waiting as error:
         report |= {"stop": "waiting", "reason": error.message}
         raise
-    except (ModelError, ScientistError) as error:
+    except ScientistError as error:
         report |= {"stop": "failed", "reason": error.message}
         raise
     finally:
@@ -164,7 +165,7 @@ def experiment(staff: Staff, start: Code) -> tuple[Experiments, tuple[Hypothesis
     if isinstance(baseline, Attempt):
         raise ScientistError(
             f"the untouched template fails: {baseline.reason}\n{baseline.log}",
-            hint=f"`python -m ai_scientist template check templates/{staff.template.name}`",
+            hint=f"`python -m ai_scientist template check {staff.template.folder}`",
         )
     staff.workbench.references = place_references(
         staff.folder,
@@ -203,12 +204,20 @@ def experiment(staff: Staff, start: Code) -> tuple[Experiments, tuple[Hypothesis
     return experiments, hypotheses
 
 
-def conclude(staff: Staff, experiments: Experiments, hypotheses: Sequence[Hypothesis]) -> Json:
-    """Judge the hypotheses, draw, and write the paper; without a valid run, only report."""
-    outcome: Json = {"stop": str(experiments.stop)}
+def conclude(
+    staff: Staff,
+    experiments: Experiments,
+    hypotheses: Sequence[Hypothesis],
+    outcome: Json,
+) -> None:
+    """Judge the hypotheses, draw, and write the paper; without a valid run, only report.
+
+    `outcome` is filled step by step: who is asked whether there shall be a paper sees the verdicts.
+    """
     if not experiments.succeeded:
         reason = experiments.attempts[-1].reason if experiments.attempts else "nothing was tried"
-        return outcome | {"reason": f"no valid run: {reason}", "pdf": None}
+        outcome |= {"reason": f"no valid run: {reason}", "pdf": None}
+        return
     best = finalist(staff, experiments)
     runs, failed = confirm(staff, experiments, best)
     outcome["trained"] = keep_trained(
@@ -231,7 +240,6 @@ def conclude(staff: Staff, experiments: Experiments, hypotheses: Sequence[Hypoth
         study = replace(study, judgements=judgements, findings=findings)
         outcome["paper"] = staff.author.write(study, outcome["plots"])
     outcome["open_numbers"] = [asdict(one) for one in open_numbers(study)]
-    return outcome
 
 
 def ask(staff: Staff, purpose: str, step: str, prompt: str, **variables: Any) -> str:
@@ -268,7 +276,7 @@ def fix_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothesis, 
 
 
 def propose_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothesis, ...]:
-    """Ask the model for hypotheses; a reply that is none is asked again, then there are none."""
+    """Ask the model for hypotheses; after a few replies that hold none, go on without."""
     problem = ""
     for number in range(1, HYPOTHESIS_TRIES + 1):
         reply = ask(
@@ -284,6 +292,7 @@ def propose_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothes
             return parse_hypotheses(reply, baseline.results.metrics)
         except ReplyError as error:
             problem = error.message
+    staff.report(f"hypotheses: none in {HYPOTHESIS_TRIES} replies, so none is judged: {problem}")
     return ()
 
 

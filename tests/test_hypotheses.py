@@ -11,6 +11,8 @@ from ai_scientist.errors import ReplyError
 from ai_scientist.judging.deviations import deviations
 from ai_scientist.judging.hypotheses import digest, judge, parse_hypotheses
 from ai_scientist.records import (
+    Attempt,
+    AttemptKind,
     Control,
     Guard,
     Hypothesis,
@@ -109,6 +111,23 @@ def test_deviations_from_what_was_fixed_are_listed() -> None:
         runs=runs,
         hypotheses=(replace(UP, min_effect=0.5),),
         settings={"seeds_per_run": 3},
+    )
+    unstated = replace(
+        kept,
+        hypotheses=(),
+        attempts=(
+            Attempt(
+                step="run_1/confirmation/seed_1001",
+                run="run_1",
+                kind=AttemptKind.CRASHED,
+                reason="it ended with status 1",
+            ),
+        ),
+    )
+    assert deviations(unstated) == (
+        "No hypothesis was fixed before the first edit, so nothing is confirmed or refuted.",
+        "The confirmation on fresh seeds failed (run_1/confirmation/seed_1001), so the hypotheses "
+        "are judged by the runs that the winner was chosen by.",
     )
     assert deviations(strayed) == (
         "The idea states other hypotheses now than were fixed before the first edit; the fixed "

@@ -20,6 +20,8 @@ def _deviations(study: Study) -> Iterator[str]:
             "The idea states other hypotheses now than were fixed before the first edit; the fixed "
             "ones are judged."
         )
+    if not study.hypotheses:
+        yield "No hypothesis was fixed before the first edit, so nothing is confirmed or refuted."
     runs = [run for name, run in study.runs.items() if name != "run_0"]
     for run in runs:
         if run.confounded:
@@ -28,6 +30,12 @@ def _deviations(study: Study) -> Iterator[str]:
     for control in study.idea.controls:
         if runs and not any(control.name in run.arms for run in runs):
             yield f"The control arm {control.name} was declared and has no result."
+    fresh = [one for one in study.attempts if "/confirmation/seed_" in one.step]
+    if fresh:
+        yield (
+            f"The confirmation on fresh seeds failed ({fresh[0].step}), so the hypotheses are "
+            "judged by the runs that the winner was chosen by."
+        )
     planned = study.settings.get("seeds_per_run")
     for run in runs:
         if isinstance(planned, int) and len(run.seeds) < planned:

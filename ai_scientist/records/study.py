@@ -190,7 +190,6 @@ class Stop(StrEnum):
     RUN_LIMIT = "run limit"
     EXECUTION_LIMIT = "execution limit"
     FAILURE_LIMIT = "failure limit"
-    BUDGET = "budget spent"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -208,13 +208,12 @@ def _attempt_row(attempt: Attempt) -> list[str]:
 
 
 def _verdicts(study: Study) -> str:
-    if not study.judgements:
-        return "No hypothesis was fixed before the runs.\n"
+    table = verdicts_table(study) if study.judgements else ""
     told = deviations(study)
     if not told:
-        return verdicts_table(study) + "The experiments kept to what was fixed before them.\n"
+        return table + "The experiments kept to what was fixed before them.\n"
     items = "".join(f"\\item {said(one)}\n" for one in told)
-    return verdicts_table(study) + (
+    return table + (
         "Deviations from what was fixed before the first edit:\n"
         f"\\begin{{itemize}}\n{items}\\end{{itemize}}\n"
     )
