@@ -135,3 +135,10 @@ def test_no_tracker_costs_nothing(tmp_path: Path) -> None:
 def test_names_that_a_tracker_refuses() -> None:
     """A metric's name is cut to the characters that are allowed everywhere."""
     assert allowed_name("mcq[arts]/loss (nats)") == "mcq-arts-/loss -nats-"
+
+
+def test_the_command_line_takes_what_there_is() -> None:
+    """Its choices stand there once more, since --help has no time to import these modules."""
+    for tracker, profile in zip_longest(["none", *PACKAGES], PROFILES, fillvalue="small"):
+        given = launch_parser().parse_args([f"--tracker={tracker}", f"--profile={profile}"])
+        assert (given.tracker, given.profile) == (tracker, profile)

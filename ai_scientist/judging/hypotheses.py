@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -211,13 +211,12 @@ def _decide(
 
 
 def _within_guards(
-    verdict: Any,
+    verdict: Callable[[Verdict, str], Judgement],
     chosen: _Chosen,
     against: Run,
     metrics: Mapping[str, MetricSpec],
     guards: Sequence[Guard],
 ) -> Judgement:
-    result: Judgement
     run = chosen.run
     for guard in guards:
         matched = metrics.get(guard.metric)
@@ -232,9 +231,9 @@ def _within_guards(
             seen = compare(against.results, run.results, path, spec=spec)
         except (ReplyError, KeyError):
             where = " where both are matched" if chosen.unmatched else ""
-            why = f"The guard {guard.metric} was not measured{where}."
-            result = verdict(Verdict.NOT_TESTABLE, why)
-            return result
+            return verdict(
+                Verdict.NOT_TESTABLE, f"The guard {guard.metric} was not measured{where}."
+            )
         moved = seen.delta if guard.direction == "increase" else -seen.delta
         limit = guard.limit * (abs(seen.base) if guard.kind == "relative" else 1.0)
         if moved > limit:
@@ -247,10 +246,8 @@ def _within_guards(
                 f"It was paid for: {guard.metric} went from {base} to {value}, more than the "
                 "guard allows."
             )
-            result = verdict(Verdict.REFUTED if sure else Verdict.UNDECIDED, why)
-            return result
-    result = verdict(Verdict.CONFIRMED, "All guards hold." if guards else "No guards were set.")
-    return result
+            return verdict(Verdict.REFUTED if sure else Verdict.UNDECIDED, why)
+    return verdict(Verdict.CONFIRMED, "All guards hold." if guards else "No guards were set.")
 
 
 def spec_of(
