@@ -138,6 +138,13 @@ def test_deviations_from_what_was_fixed_are_listed() -> None:
     )
 
 
+def test_seeds_that_change_nothing_confirm_nothing() -> None:
+    """Three runs of a template that ignores its seed are one run, made three times."""
+    said = verdict(two(results(gain=(1.0,) * 3), results(gain=(2.0,) * 3)))
+    assert said[0] is Verdict.UNDECIDED
+    assert "seeds change nothing" in said[1]
+
+
 def test_a_reason_prints_the_digits_that_its_error_supports() -> None:
     """Values, difference and detectable effect have the decimals of the error's two digits."""
     runs = two(results(gain=(1.0, 1.3, 0.8, 1.1)), results(gain=(1.5, 1.62, 1.4, 1.49)))

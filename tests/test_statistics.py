@@ -73,6 +73,18 @@ def test_identical_values_are_said_to_be_identical() -> None:
     assert compare(seeded(1.0, 2.0), seeded(2.0, 1.0), "m").verdict == "not distinguishable"
 
 
+@pytest.mark.parametrize("seeds", [(2, 2), (2, 3), (3, 1), (1, 3)])
+def test_seeds_that_change_nothing_measure_no_noise(seeds: tuple[int, int]) -> None:
+    """A template that ignores its seed gives the same number each time: that is no certainty."""
+    base, run = (seeded(*[value] * count) for value, count in zip((1.0, 0.9), seeds, strict=True))
+    seen = compare(base, run, "m")
+    assert (seen.verdict, seen.noise_known, seen.p_value) == ("lower", False, None)
+    assert seen.describe() == "10.0% lower (seeds change nothing, noise not measurable) than"
+    stated = compare(base, run, "m", spec=MetricSpec(name="m", noise=0.5))
+    assert (stated.verdict, stated.noise) == ("not distinguishable", "template noise")
+    assert compare(base, base, "m").verdict == "identical"
+
+
 def test_many_variants_need_more() -> None:
     """What one comparison finds, the best of twenty does not."""
     base, run = seeded(1.0, 1.1, 0.9, 1.0), seeded(1.1, 1.25, 1.02, 1.09)

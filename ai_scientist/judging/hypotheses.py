@@ -194,7 +194,7 @@ def _decide(
     gain = sign * seen.delta
     toward = "higher" if sign > 0 else "lower"
     if not seen.noise_known:
-        return verdict(Verdict.UNDECIDED, "One seed and no measured noise decide nothing.")
+        return verdict(Verdict.UNDECIDED, "Without known noise nothing is decided.")
     if seen.verdict == "identical":
         return verdict(Verdict.REFUTED, "The values are identical with every seed.")
     if seen.verdict not in (toward, "not distinguishable"):

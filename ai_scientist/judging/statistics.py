@@ -9,6 +9,9 @@
 | 1 and 1                    | none: the sign alone, and these words beside it | one seed, noise  |
 |                            |                                                 | not measured     |
 
+Seeds that all give the same number on each side measured nothing, as with a template that ignores
+its seed: they count as one and one, and the words are `noise not measurable`.
+
 With several variants tried, the p-value of the one that is reported is multiplied by their number
 (Holm's first step), and the words say so.
 """
@@ -28,6 +31,7 @@ from ai_scientist.results.tables import Style, format_number, format_percent
 ALPHA = 0.05
 POWER = 0.8
 NOISE_NOT_MEASURED = "one seed, noise not measured"
+NOISE_NOT_MEASURABLE = "seeds change nothing, noise not measurable"
 TEMPLATE_NOISE = "template noise"
 MEASURED = "measured"
 DRAWN_AT_ONCE = 1_000_000
@@ -65,7 +69,7 @@ class Comparison:
     @property
     def noise_known(self) -> bool:
         """Whether anything but the sign may be concluded."""
-        return self.noise != NOISE_NOT_MEASURED
+        return self.noise not in (NOISE_NOT_MEASURED, NOISE_NOT_MEASURABLE)
 
     def describe(self, base: str = "", *, style: Style = "text") -> str:
         """Say it as prose does, ready for the name of the base to follow, or with it.
@@ -172,6 +176,8 @@ def _noise(
     a: Sequence[float], b: Sequence[float], spec: MetricSpec | None
 ) -> tuple[str, float | None, float]:
     """Return where the noise comes from, the standard error of a - b, and degrees of freedom."""
+    if constant := max(len(a), len(b)) > 1 and len(set(a)) == len(set(b)) == 1:
+        a, b = a[:1], b[:1]
     if len(a) == len(b) > 1:
         spread = stdlib.stdev(x - y for x, y in zip(a, b, strict=True))
         return MEASURED, spread / math.sqrt(len(a)), len(a) - 1
@@ -185,7 +191,7 @@ def _noise(
         return MEASURED, stdlib.stdev(many) * math.sqrt(1 + 1 / len(many)), len(many) - 1
     if spec is not None and spec.noise:
         return TEMPLATE_NOISE, spec.noise * math.sqrt(2), math.inf
-    return NOISE_NOT_MEASURED, None, math.inf
+    return NOISE_NOT_MEASURABLE if constant else NOISE_NOT_MEASURED, None, math.inf
 
 
 def _p_value(delta: float, error: float | None, freedom: float) -> float | None:
