@@ -96,7 +96,8 @@ def launch_scripted(folder: Path, edits: Edits, *options: str) -> Outcome:
     if not any(option.startswith("--idea=") for option in options):
         recording = write_recording(folder / "recording.jsonl", recording_of(edits))
         options = (f"--idea={IDEA}", f"--model=recorded:{recording}", *options)
-    done = launch_scientist(f"--runs-dir={runs}", "--no-writeup", *options)
+    paper = () if "--approve=writeup" in options else ("--no-writeup",)
+    done = launch_scientist(f"--runs-dir={runs}", *paper, *options)
     folders = list(runs.iterdir()) if runs.is_dir() else [runs]
     return Outcome(done.returncode, done.stdout, done.stderr, folders[0])
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.doors import ai_scientist, launch_scientist
+from ai_scientist.cli import guard
+from tests.doors import PROJECT, ai_scientist, launch_scientist
 from tests.scripted_launches import DONE, RATE, Launch, at_start, change, resume
 
 
@@ -47,6 +51,33 @@ def test_bad_input_is_one_error_and_one_hint(
     assert (tmp_path / "runs").exists() == unreachable
 
 
+def test_a_full_disk_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing more can be written, the person is told what to do; what was done is kept."""
+
+    def write() -> int:
+        with Path("/dev/full").open("w") as file:
+            file.write("x")
+        return 0
+
+    assert guard(write) == 1
+    assert capsys.readouterr().err.splitlines()[0] == "error: the disk is full"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """`python -m ai_scientist audit … | head` ends without a word."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "ai_scientist", "audit", "tests/fixtures/audit/widths"],
+        cwd=PROJECT,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
 def test_a_dry_run_leaves_nothing(launch: Launch) -> None:
     """--dry-run checks everything, estimates, and makes no run folder."""
     outcome = launch([], "--dry-run")
@@ -77,6 +108,16 @@ def test_a_persons_rejection_is_the_coders_next_instruction(launch: Launch) -> N
     decided = [line for line in outcome.events() if line.get("key") == "run_1/edit_1/decision"]
     assert decided[0]["result"]["comment"] == "Try 0.15 first."
     assert decided[0]["result"]["user"]
+
+
+def test_who_decides_on_the_paper_sees_what_it_would_say(launch: Launch) -> None:
+    """With --approve writeup the launcher waits, and verdicts and pictures are there by then."""
+    edits = [change(RATE, "    learning_rate: float = 0.2"), ("run_2/edit_1", DONE)]
+    outcome = launch(edits, "--approve=writeup")
+    assert outcome.code == 3, outcome.err
+    assert outcome.report["stop"] == "waiting"
+    assert [one["verdict"] for one in outcome.report["hypotheses"]] == ["not testable"] * 2
+    assert outcome.report["plots"]["pictures"]
 
 
 def test_passing_faults_of_the_server_are_survived(launch: Launch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import shutil
@@ -140,6 +141,24 @@ def test_a_hostile_plot_harms_nothing(launch: Launch) -> None:
 
 
 @pytest.mark.slow
+def test_a_seed_that_fails_counts_with_those_before_it(launch: Launch) -> None:
+    """Each seed is an execution, also of a run that fails; what all of them left is kept."""
+    code = "if request.seed == 1:\n    raise ValueError('odd seed')"
+    outcome = launch([at_start(code)], "--seeds-per-run=3", "--max-executions=2")
+    assert outcome.code == 1
+    assert outcome.report["stop"] == "execution limit"
+    assert outcome.report["executions"] == 2
+    (attempt,) = outcome.attempts()
+    assert (attempt["kind"], attempt["executions"]) == ("crashed", 2)
+    assert "odd seed" in attempt["reason"]
+    kept = outcome.folder / "attempts"
+    assert (kept / "run_1.execution_1.seed_0" / "final_info.json").is_file()
+    assert "odd seed" in (kept / "run_1.execution_1.seed_1" / "stderr.log").read_text()
+    assert not list((outcome.folder / ".staging" / "work").glob("run_1.execution*"))
+    baseline = json.loads((outcome.folder / "run_0" / "run.json").read_text())
+    assert baseline["exit_cause"] == "exit"
+
+
 def test_a_hundred_megabytes_of_output_are_cut(launch: Launch) -> None:
     """Output is kept as head and tail; the launcher and the folder stay small."""
     flood = at_start(

@@ -35,7 +35,6 @@ def ask(server: RecordedServer, prompt: str = "hello", *, attempt: int = 1, **wh
             model="recorded",
             messages=[{"role": "user", "content": prompt}],
             extra_headers=headers,
-            stream=what.get("stream", False),
             timeout=what.get("timeout", PATIENCE_S),
         )
 

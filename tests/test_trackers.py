@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 
-from ai_scientist.trackers import allowed_name, mirroring, steps_of
+from ai_scientist.cli import launch_parser
+from ai_scientist.inputs.settings import PROFILES
+from ai_scientist.trackers import PACKAGES, allowed_name, mirroring, steps_of
 from tests.doors import PROJECT, launch_scientist
 from tests.waiting import PATIENCE_S
 
