@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,12 +30,15 @@ from ai_scientist.preflight import agree_to_measure, describe_missing_baseline, 
 from ai_scientist.records import Code, Idea, Json, Limits, Template
 from ai_scientist.run_folder.journal import FolderJournal, FolderLock, last_commit, read_events
 from ai_scientist.run_folder.workspace import RunFolder, create_run_folder, open_run_folder
+from ai_scientist.steps.keeping import KEPT
 
 if TYPE_CHECKING:
     from ai_scientist.scientist import Assignment
 
 PROJECT = Path(__file__).resolve().parent.parent
 LEAST_FREE_GB = 1.0
+LIMITS_NOTE = "limits"
+"""Kind of the journal's note with the budgets that a launcher was given."""
 BANNER = (
     "Replaying recorded replies: they were written by the authors for this template and are "
     "replayed. Edits, runs, numbers, notes, plots and PDF are made now."
@@ -44,6 +47,7 @@ BANNER = (
 
 def launch_ideas(options: argparse.Namespace) -> int:
     """Do what launch_scientist.py was asked for and return its exit code."""
+    refuse_contradictions(options)
     places = Places(project=PROJECT, runs=options.runs_dir, cache=default_cache_root(os.environ))
     if options.resume or (options.run_dir and (options.run_dir / "settings.json").exists()):
         return resume_idea(options.resume or options.run_dir, options, places)
@@ -76,18 +80,64 @@ def launch_ideas(options: argparse.Namespace) -> int:
     return work_on(assign(folder=make(places.runs, path=options.run_dir)))
 
 
+def refuse_contradictions(options: argparse.Namespace) -> None:
+    """Raise InputError for the person where one option would be passed over because of another."""
+    several = bool(options.ideas) or len(options.idea) > 1
+    if options.resume and (options.idea or options.ideas):
+        raise InputError(
+            "--resume goes on with the idea of its folder, and another one is named beside it",
+            hint="leave out --idea, or --resume",
+        )
+    if several and options.dry_run:
+        raise InputError(
+            "--dry-run looks at one idea, and several are named",
+            hint="try one of them: --idea NAME",
+        )
+    if several and options.run_dir:
+        raise InputError(
+            "--run-dir names the folder of one idea, and several are named",
+            hint="--runs-dir names where the folders of all are made",
+        )
+
+
 def resume_idea(path: Path, options: argparse.Namespace, places: Places) -> int:
     """Go on with a run folder, with the budgets given anew."""
     from ai_scientist.scientist import Assignment
 
     folder = open_run_folder(path)
-    settings = renew_settings(read_settings(path / "settings.json"), options)
+    stored = stored_settings(folder)
+    settings = renew_settings(stored, options)
+    before, now = (
+        (one.max_runs, one.max_executions, one.max_failures)
+        for one in (stored.limits, settings.limits)
+    )
+    if now != before and has_ended(folder):
+        raise InputError(
+            f"the experiments of {folder.path} have ended, and what follows rests on them",
+            hint="--resume without --max-runs and its like; for more runs start the idea again",
+        )
     idea = find_idea(str(path / "idea.json"), places.ideas)
     template = find_template(settings.template or "sae", places.templates)
     assignment = Assignment(
         folder=folder, idea=idea, template=template, settings=settings, places=places
     )
     return work_on(assignment, dry_run=options.dry_run)
+
+
+def stored_settings(folder: RunFolder) -> Settings:
+    """Return the settings of a run folder, with the budgets of the launcher that was here last."""
+    settings = read_settings(folder.path / "settings.json")
+    names = {item.name for item in fields(Limits)}
+    for line in read_events(folder.events):
+        if line.get("note") == LIMITS_NOTE:
+            given = {key: value for key, value in line.items() if key in names}
+            settings = replace(settings, limits=Limits(**given))
+    return settings
+
+
+def has_ended(folder: RunFolder) -> bool:
+    """Tell whether the experiments of a run folder are over: what is kept of them is decided."""
+    return any(line.get("key") == KEPT for line in read_events(folder.events))
 
 
 def renew_settings(settings: Settings, options: argparse.Namespace) -> Settings:
@@ -156,7 +206,10 @@ def complete_settings(
     """
     recorded = settings.model.startswith("recorded")
     if recorded:
-        load_recording(find_recording(settings.model, idea, places.ideas))
+        recording = find_recording(settings.model, idea, places.ideas)
+        load_recording(recording)
+        if settings.model != "recorded":  # a resume may come from another folder
+            settings = replace(settings, model=f"recorded:{recording.absolute()}")
     else:
         check_model(
             settings.model,
@@ -224,6 +277,7 @@ def work_on(assignment: Assignment, *, dry_run: bool = False) -> int:
                 report(missing)
             report("dry run: everything needed is here; nothing was run or paid")
             return 0
+        journal.note(LIMITS_NOTE, asdict(assignment.settings.limits))
         outcome = research(staff, start)
     report(f"stopped: {outcome['stop']}; {outcome['valid_runs']} valid runs; {folder.report}")
     if outcome["valid_runs"] == 0:

@@ -245,7 +245,7 @@ def steps_of(run: Path) -> Iterator[tuple[str, int, dict[str, float]]]:
     """
     counts: Counter[str] = Counter()
     last = 0
-    for path in sorted(run.glob("**/metrics.jsonl")):
+    for path in sorted(path for path in run.glob("**/metrics.jsonl") if path.is_file()):
         inner = path.parent.relative_to(run).as_posix()
         place = run.name if inner == "." else f"{run.name}-{inner.replace('/', '-')}"
         with path.open(encoding="utf-8", errors="replace") as lines:

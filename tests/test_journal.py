@@ -75,12 +75,13 @@ def test_a_tail_cut_at_every_byte_loses_at_most_the_cut_line(tmp_path: Path) -> 
         assert json.loads(lines[-1])["key"] == "after"
 
 
-def test_damage_before_the_last_line_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [b"\x00\x00", b"[" * 100_000], ids=["zeros", "deep"])
+def test_damage_before_the_last_line_is_told(tmp_path: Path, damage: bytes) -> None:
     """A damaged middle is no torn tail: nothing is cut off, and the line is named."""
     path = tmp_path / "events.jsonl"
     fill(path)
     lines = path.read_bytes().split(b"\n")
-    lines[1] = b"\x00\x00"
+    lines[1] = damage
     path.write_bytes(b"\n".join(lines))
     before = path.read_bytes()
     with pytest.raises(InputError, match="line 2"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,8 +15,14 @@ from ai_scientist.errors import InputError, ScientistError
 from ai_scientist.inputs.ideas import parse_idea, read_ideas
 from ai_scientist.inputs.settings import Places, Settings
 from ai_scientist.inputs.templates import find_template, load_template
-from ai_scientist.launch import complete_settings, default_profile, renew_settings
+from ai_scientist.launch import (
+    complete_settings,
+    default_profile,
+    renew_settings,
+    stored_settings,
+)
 from ai_scientist.records import Limits
+from ai_scientist.run_folder.journal import FolderJournal, read_events
 from ai_scientist.run_folder.workspace import RunFolder, create_run_folder, open_run_folder
 from tests.doors import PROJECT
 
@@ -239,6 +247,56 @@ def test_a_resume_takes_what_is_given_anew() -> None:
         model="openai/m",
         allow_unsandboxed=True,
     )
+
+
+def test_budgets_stay_as_the_last_launcher_had_them(folder: RunFolder) -> None:
+    """A resume without options goes on with what the one before was given, run by run."""
+    assert stored_settings(folder).limits == Limits()
+    journal = FolderJournal(folder.events)
+    for runs in (12, 15):
+        journal.note("limits", asdict(Limits(max_runs=runs, max_cost_usd=None)))
+    journal.close()
+    assert stored_settings(folder).limits == Limits(max_runs=15, max_cost_usd=None)
+
+
+def test_ended_experiments_are_not_added_to(
+    finished_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Plots and verdicts rest on the runs there were: more of them would stand in none."""
+    copy = shutil.copytree(finished_digits, tmp_path / "ended", symlinks=True)
+    assert launch([f"--resume={copy}", "--max-runs=12"]) == 2
+    assert "have ended" in capsys.readouterr().err
+    notes = [line for line in read_events(copy / "events.jsonl") if line.get("note") == "limits"]
+    assert [note["max_runs"] for note in notes] == [10]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--idea=a", "--idea=b", "--dry-run"], "--dry-run looks at one idea"),
+        (["--ideas=ideas", "--dry-run"], "--dry-run looks at one idea"),
+        (["--ideas=ideas", "--run-dir=x"], "--run-dir names the folder of one idea"),
+        (["--idea=a", "--resume=x"], "another one is named beside it"),
+    ],
+)
+def test_no_option_is_passed_over_in_silence(
+    capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    """A batch that was only to be looked at does not begin, and an idea is not lost to a resume."""
+    assert launch(options) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_recording_is_found_again_from_another_folder(tmp_path: Path) -> None:
+    """settings.json names the file of recorded replies in full."""
+    idea = read_ideas(PROJECT / "ideas" / "label_smoothing_digits.json")[0]
+    places = Places(project=PROJECT, runs=tmp_path, cache=tmp_path)
+    recording = PROJECT / "ideas" / "recordings" / f"{idea.name}.jsonl"
+    near = os.path.relpath(recording)
+    template = find_template("digits", places.templates)
+    settings = complete_settings(Settings(model=f"recorded:{near}"), idea, template, places)
+    assert settings.model.removeprefix("recorded:") == str(Path(near).absolute())
+    assert complete_settings(Settings(), idea, template, places).model == "recorded"
 
 
 def test_an_unknown_template_gets_the_known_names() -> None:

@@ -66,13 +66,14 @@ def facts(run: Run, baseline: Run, specs: Mapping[str, MetricSpec]) -> str:
         lines += _configuration_lines("run_0", run.config_diff_baseline)
     lines += [f"Confounded by: {', '.join(run.confounded)}"] if run.confounded else []
     lines += [
-        f"Gate `{check.gate}`: {check.verdict}: {check.detail}"
+        _one_line(f"Gate `{check.gate}`: {check.verdict}: {check.detail}")
         for check in run.checks
         if check.verdict in ("finding", "not decidable")
     ]
     lines += metric_rows(run, baseline, specs)
     lines += item_rows(run, baseline)
-    lines += [f"Not run: {name}: {reason}" for name, reason in sorted(run.results.not_run.items())]
+    left_out = sorted(run.results.not_run.items())
+    lines += [_one_line(f"Not run: {name}: {reason}") for name, reason in left_out]
     return "\n".join([*lines, END_OF_FACTS])
 
 

@@ -109,7 +109,7 @@ def read_events(path: Path, *, repair: bool = False) -> list[Json]:
             line = json.loads(piece)
             if not isinstance(line, dict):
                 raise ValueError
-        except ValueError:
+        except (ValueError, RecursionError):
             if number == len(pieces) - 1:
                 break
             raise InputError(

@@ -17,6 +17,8 @@ from ai_scientist.records import Json
 from ai_scientist.run_folder.workspace import RunFolder
 from ai_scientist.sandbox.leftovers import remove_tree
 
+KEPT = "keep"
+"""Key of the effect that ends the experiments: of what they trained, it keeps some."""
 MAX_TRACKED_BYTES = 20_000_000
 TRAINED = "sae"
 DEPTH = 4
@@ -44,7 +46,7 @@ def keep_trained(folder: RunFolder, journal: Journal, keep: Keep, runs: Collecti
             removed.append(name)
         return {"keep": keep, "kept": kept, "removed": removed, "freed_bytes": freed}
 
-    return journal.effect("keep", perform)
+    return journal.effect(KEPT, perform)
 
 
 def trained_folders(top: Path) -> Iterator[Path]:
