@@ -270,7 +270,9 @@ def work_on(assignment: Assignment, *, dry_run: bool = False) -> int:
         staff = stack.enter_context(assemble(assignment, journal, os.environ, report))
         start = starting_code(folder, assignment.template)
         profile = staff.laboratory.bench.profile
-        for line in describe_plan(start, profile, assignment.settings, staff.model):
+        controls = len(assignment.idea.controls)
+        plan = describe_plan(start, profile, assignment.settings, staff.model, controls=controls)
+        for line in plan:
             report(line)
         if dry_run:
             if missing := describe_missing_baseline(assignment.template, assignment.settings):

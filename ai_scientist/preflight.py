@@ -29,8 +29,13 @@ class Priced(Protocol):
         ...
 
 
-def describe_plan(code: Code, profile: Profile, settings: Settings, model: Priced) -> Iterator[str]:
-    """Yield the lines of the preflight: upper bounds and what this machine lacks."""
+def describe_plan(
+    code: Code, profile: Profile, settings: Settings, model: Priced, *, controls: int = 0
+) -> Iterator[str]:
+    """Yield the lines of the preflight: upper bounds and what this machine lacks.
+
+    `controls` is the number of the idea's control arms.
+    """
     limits = settings.limits
     edits = int(EDITS_PER_RUN * limits.max_runs) + 2
     written = sum(len(text) for text in code.files.values())
@@ -47,13 +52,22 @@ def describe_plan(code: Code, profile: Profile, settings: Settings, model: Price
         f"{money} ({cap})"
     )
     if profile.gpus:
-        yield f"at most {most_gpu_hours(limits.max_executions, profile, settings):.1f} GPU-hours"
+        executions = most_executions(settings, controls)
+        yield f"at most {most_gpu_hours(executions, profile, settings):.1f} GPU-hours"
     missing = missing_tools() if settings.writeup else []
     if missing:
         yield (
             f"no {', '.join(missing)} on this machine: the paper will be its sources; "
             "scripts/setup-tex.sh installs what is needed"
         )
+
+
+def most_executions(settings: Settings, controls: int) -> int:
+    """Return how often experiment.py may run: baseline, loop, control arms and fresh seeds."""
+    seeds = settings.seeds_per_run
+    loop = settings.limits.max_executions + seeds - 1  # the last run may begin just below the cap
+    arms = controls * seeds
+    return settings.baseline_seeds + loop + arms + settings.confirm_best * (2 + controls)
 
 
 def most_gpu_hours(executions: int, profile: Profile, settings: Settings) -> float:

@@ -308,13 +308,13 @@ def replay_model(run_dir: Path, *, places: Places, report: Report) -> int:
     Raises InputError when the folder holds no calls, ModelError when the loop asks for what it
     did not ask then: on another machine a gate may decide otherwise.
     """
-    from ai_scientist.launch import work_on
+    from ai_scientist.launch import stored_settings, work_on
     from ai_scientist.scientist import Assignment
 
     old = open_run_folder(run_dir)
     if not (old.calls.is_file() and old.calls.stat().st_size):
         raise InputError(f"{old.calls} holds no call that could be replayed")
-    stored = read_settings(old.path / "settings.json")
+    stored = stored_settings(old)
     settings = replace(
         stored,
         model=f"recorded:{old.calls}",
