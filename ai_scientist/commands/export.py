@@ -74,9 +74,9 @@ def export_bundle(folder: Path, destination: Path, *, max_file_mb: float = MAX_F
             packing.left_out.append(f"{name}: {path.stat().st_size / 1e6:.0f} MB")
             continue
         packing.files[name] = clean_content(name, path.read_bytes(), packing.redacted)
-    history = history_of(folder)
+    history = history_of(folder, packing.left_out)
     if history:
-        packing.files["history.patch"] = clean_content("x.txt", history, packing.redacted)
+        packing.files["history.patch"] = clean_content("history.patch", history, packing.redacted)
     packing.files["README.md"] = describe_bundle(folder.resolve().name, study, packing).encode()
     packing.files["MANIFEST.txt"] = manifest(packing.files).encode()
     try:
@@ -117,15 +117,16 @@ def clean_content(name: str, content: bytes, redacted: list[str]) -> bytes:
     return text.encode("latin-1")
 
 
-def history_of(folder: Path) -> bytes:
-    """Return the git history as patches, oldest first; empty where there is none."""
-    if not (folder / ".git").is_dir():
+def history_of(folder: Path, left_out: list[str]) -> bytes:
+    """Return the git history as patches, oldest first; empty where there is none to be had."""
+    if not os.path.lexists(folder / ".git"):
         return b""
     try:
         log = RunFolder(folder).git(
             "log", "--reverse", "--no-color", "--stat", "--patch", "--", "."
         )
-    except ScientistError:
+    except ScientistError as error:
+        left_out.append(f"history.patch: {error.message}")
         return b""
     return log.encode("utf-8", errors="replace")
 

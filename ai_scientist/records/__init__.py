@@ -33,6 +33,7 @@ from ai_scientist.records.plain import (
     Direction,
     Json,
     Scalar,
+    parse_json,
 )
 from ai_scientist.records.study import (
     NEVER_RAN,
@@ -86,4 +87,5 @@ __all__ = [
     "Study",
     "Template",
     "Verdict",
+    "parse_json",
 ]

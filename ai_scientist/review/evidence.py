@@ -9,7 +9,7 @@ from typing import Any
 
 from ai_scientist.errors import InputError, ScientistError
 from ai_scientist.review.diffs import compare_texts, read_patch
-from ai_scientist.review.files import Line, Shelf, read_window
+from ai_scientist.review.files import Line, Shelf, find_lines
 from ai_scientist.review.links import Links
 from ai_scientist.review.measures import compared_with, metric_row, spec_of
 from ai_scientist.review.story import Story
@@ -18,8 +18,6 @@ from ai_scientist.run_folder.workspace import RunFolder
 
 MAX_HITS = 12
 COMMIT = re.compile(r"[0-9a-f]{7,64}")
-# A folder may come from a stranger: nothing in its .git/config may start a program.
-HARMLESS = ("-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "core.pager=cat")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +70,11 @@ def find_hits(story: Story, run: str, metric: str, value: float) -> list[Hit]:
             path = shelf.file(story.folder, file)
         except InputError:
             continue
-        found: dict[int, Hit] = {}
-        for text in (*texts, name):
-            for number in read_window(path, query=text, around=1, size=1).hits[:MAX_HITS]:
-                line = read_window(path, around=number, size=1).lines[0]
-                exact = any(one in line.text for one in texts)
-                found.setdefault(number, Hit(file=file, line=line, exact=exact))
+        lines = find_lines(path, texts, MAX_HITS) + find_lines(path, [name], MAX_HITS)
+        found = {
+            line.number: Hit(file=file, line=line, exact=any(one in line.text for one in texts))
+            for line in lines
+        }
         best = [hit for hit in found.values() if hit.exact and name in hit.line.text]
         sure = [hit for hit in found.values() if hit.exact]
         chosen = best or sure or list(found.values())
@@ -120,16 +117,16 @@ def commit_page(story: Story, links: Links, commit: str) -> dict[str, Any]:
         raise InputError("there is no such commit here", hint="open it from a run's page")
     try:
         shown = RunFolder(story.folder).git(
-            *HARMLESS,
             "show",
             "--no-color",
             "--no-ext-diff",
-            "--no-textconv",
             "--stat",
             "--patch",
             commit,
             "--",
         )
+    except InputError:
+        raise
     except ScientistError:
         raise InputError("there is no such commit here", hint="open it from a run's page") from None
     head, _, patch = shown.partition("\ndiff --git ")

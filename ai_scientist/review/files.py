@@ -9,11 +9,10 @@ the same words as a missing file, so that nothing can be learned by asking.
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -31,8 +30,10 @@ PICTURES = {
 MAX_TEXT_BYTES = 400_000
 MAX_LINE_CHARACTERS = 2_000
 WINDOW_LINES = 300
+BLOCK_BYTES = 1 << 20
+MAX_HITS = 200
 PART_OF_STUDY = re.compile(
-    r"run_\d+(\.py)?|attempts|inbox|latex|[\w.-]+\.(json|jsonl|txt|py|toml|pdf|tex)"
+    r"run_\d+(\.py)?|attempts|inbox|latex|references|[\w.-]+\.(json|jsonl|txt|py|toml|pdf|tex)"
 )
 MARKS = ("idea.json", "run_0", "run_1", "notes.txt", "report.json", "events.jsonl")
 
@@ -65,7 +66,11 @@ class Shelf:
         path = self.root / name
         if not plain or (self.only and name != self.only):
             raise missing(name)
-        if path.is_symlink() or not path.is_dir():
+        try:
+            found = stat.S_ISDIR(path.lstat().st_mode)
+        except OSError:  # among others: the name is too long for any file
+            found = False
+        if not found:
             raise missing(name)
         return path
 
@@ -156,7 +161,7 @@ class Window:
     size: int
     binary: bool = False
     hits: tuple[int, ...] = ()
-    """Line numbers where the search found something, the first 200."""
+    """Line numbers where the search found something, the first MAX_HITS."""
     skipped: int = 0
     """Lines left out after the first part, where head and tail are shown."""
 
@@ -166,21 +171,26 @@ def read_window(
 ) -> Window:
     """Return the lines around a line number, or the first hit of `query`, or the end of the file.
 
-    Memory stays small whatever the file's size: it is mapped, and only the window is decoded.
+    Memory stays small whatever the file's size. It is read and not mapped: a mapped file that a run
+    cuts meanwhile would end the process.
     """
-    length = path.stat().st_size
-    if length == 0:
-        return Window(lines=(), first=1, total=0, size=0)
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if b"\0" in data[:8192]:
+    with path.open("rb") as file:
+        length = os.fstat(file.fileno()).st_size
+        if b"\0" in file.read(8192):
             return Window(lines=(), first=1, total=0, size=length, binary=True)
-        total = count_lines(data)
-        hits = find_lines(data, query) if query else ()
+        total, hits = scan(file, [query] if query else [], MAX_HITS)
         if around is None:
             around = hits[0] if hits else total
         first = max(1, min(around - size // 2, total - size + 1))
-        lines = tuple(lines_from(data, first, size))
+        lines = tuple(lines_from(file, first, size))
     return Window(lines=lines, first=first, total=total, size=length, hits=hits)
+
+
+def find_lines(path: Path, words: Sequence[str], most: int) -> list[Line]:
+    """Return the first lines that hold one of `words`, ignoring the case of ASCII letters."""
+    with path.open("rb") as file:
+        _, hits = scan(file, words, most)
+        return [line for number in hits for line in lines_from(file, number, 1)]
 
 
 def read_ends(path: Path, head: int = 80, tail: int = 120) -> Window:
@@ -212,55 +222,58 @@ def read_text(path: Path, limit: int = MAX_TEXT_BYTES) -> str:
     return text + ("\n(… cut here: the file is longer)" if len(data) > limit else "")
 
 
-def count_lines(data: mmap.mmap) -> int:
-    """Return the number of lines, a last one without newline included."""
-    total, step = 0, 1 << 20
-    for start in range(0, len(data), step):
-        total += data[start : start + step].count(b"\n")
-    return total + (data[len(data) - 1 :] != b"\n")
+def scan(file: BinaryIO, words: Sequence[str], most: int) -> tuple[int, tuple[int, ...]]:
+    """Return the number of lines, and which hold one of `words`: the first `most` of them.
+
+    A last line without newline counts; the case of ASCII letters does not.
+    """
+    needles = [word[:200].encode(errors="replace") for word in words]
+    pattern = re.compile(b"|".join(map(re.escape, needles)), re.IGNORECASE) if needles else None
+    reach = max(map(len, needles), default=1) - 1
+    hits: dict[int, None] = {}
+    newlines, kept, last = 0, b"", b"\n"
+    file.seek(0)
+    while block := file.read(BLOCK_BYTES):
+        text = kept + block
+        line, position = 1 + newlines - kept.count(b"\n"), 0
+        for found in pattern.finditer(text) if pattern and len(hits) < most else ():
+            line += text.count(b"\n", position, found.start())
+            position = found.start()
+            hits[line] = None
+            if len(hits) >= most:
+                break
+        newlines += block.count(b"\n")
+        kept, last = text[len(text) - reach :], block[-1:]
+    return newlines + (last != b"\n"), tuple(hits)
 
 
-def find_lines(data: mmap.mmap, query: str, most: int = 200) -> tuple[int, ...]:
-    """Return the numbers of lines that hold `query`, ignoring the case of ASCII letters."""
-    pattern = re.compile(re.escape(query[:200].encode()), re.IGNORECASE)
-    numbers: list[int] = []
-    position, line = 0, 1
-    for found in pattern.finditer(data):
-        line += data[position : found.start()].count(b"\n")
-        position = found.start()
-        if not numbers or numbers[-1] != line:
-            numbers.append(line)
-        if len(numbers) >= most:
-            break
-    return tuple(numbers)
-
-
-def lines_from(data: mmap.mmap, first: int, count: int) -> Iterator[Line]:
+def lines_from(file: BinaryIO, first: int, count: int) -> Iterator[Line]:
     """Yield `count` lines from line number `first` on."""
-    start = offset_of_line(data, first)
+    file.seek(offset_of_line(file, first))
     for number in range(first, first + count):
-        if start >= len(data):
+        start = file.readline(4 * MAX_LINE_CHARACTERS)
+        if not start:
             return
-        end = data.find(b"\n", start)
-        end = len(data) if end < 0 else end
-        kept = data[start : min(end, start + 4 * MAX_LINE_CHARACTERS)].decode(errors="replace")
-        text = kept[:MAX_LINE_CHARACTERS].rstrip("\r")
-        yield Line(number=number, text=text, hidden=max(0, end - start - len(text.encode())))
-        start = end + 1
+        length, piece = len(start), start
+        while not piece.endswith(b"\n") and (piece := file.readline(BLOCK_BYTES)):
+            length += len(piece)
+        text = start.removesuffix(b"\n").decode(errors="replace")[:MAX_LINE_CHARACTERS]
+        hidden = max(0, length - piece.endswith(b"\n") - len(text.encode()))
+        yield Line(number=number, text=text.rstrip("\r"), hidden=hidden)
 
 
-def offset_of_line(data: mmap.mmap, number: int) -> int:
-    """Return the byte at which line `number` begins."""
-    seen, step, start = 1, 1 << 20, 0
-    while seen < number and start < len(data):
-        block = data[start : start + step]
+def offset_of_line(file: BinaryIO, number: int) -> int:
+    """Return the byte at which line `number` begins, or the file's end."""
+    missing, start = number - 1, 0
+    file.seek(0)
+    while missing > 0 and (block := file.read(BLOCK_BYTES)):
         newlines = block.count(b"\n")
-        if seen + newlines < number:
-            seen += newlines
+        if newlines < missing:
+            missing -= newlines
             start += len(block)
             continue
         place = -1
-        for _ in range(number - seen):
+        for _ in range(missing):
             place = block.index(b"\n", place + 1)
         return start + place + 1
     return start

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ai_scientist.errors import FolderBusy, InputError
-from ai_scientist.records import Json
+from ai_scientist.records import Json, parse_json
 
 
 class FolderJournal:
@@ -106,10 +106,10 @@ def read_events(path: Path, *, repair: bool = False) -> list[Json]:
     pieces = data.split(b"\n")
     for number, piece in enumerate(pieces[:-1], 1):
         try:
-            line = json.loads(piece)
+            line = parse_json(piece)
             if not isinstance(line, dict):
                 raise ValueError
-        except (ValueError, RecursionError):
+        except ValueError:
             if number == len(pieces) - 1:
                 break
             raise InputError(
@@ -154,7 +154,8 @@ class FolderLock:
                 f"{self._path.parent} cannot be written: {error.strerror}",
                 hint="resume a copy of the folder that is yours",
             ) from None
-        (self._path.parent / ".holder").write_text(f"{socket.gethostname()} {os.getpid()}\n")
+        # Renamed into place, so that a stranger's link there is replaced and not followed.
+        write_atomically(self._path.parent / ".holder", f"{socket.gethostname()} {os.getpid()}\n")
         return self
 
     def __exit__(self, *exception: object) -> None:

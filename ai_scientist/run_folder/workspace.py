@@ -59,9 +59,24 @@ GIT_ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_NO_REPLACE_OBJECTS": "1",  # a hash names the commit that was measured, no other
     "GIT_LITERAL_PATHSPECS": "1",  # a file called `:!x` means itself, not all the others
     "LC_ALL": "C.UTF-8",
 }
+
+# A folder may come from a stranger, and many of git's settings start programs. These do not: what
+# `git init`, `git remote add` and a name for commits leave. Whole lines, so that nothing hides.
+HARMLESS_SETTING = re.compile(
+    r"""\s*
+    | \[core\]
+    | \s+(repositoryformatversion|filemode|bare|logallrefupdates|symlinks|ignorecase)\ =\ \w+
+    | \[user\]
+    | \s+(name|email)\ =\ ("[^"\\]*"|[^"\\#;]*)
+    | \[(remote|branch)\ "[\w./-]+"\]
+    | \s+(url|fetch|remote|merge)\ =\ ("[^"\\]*"|[^"\\#;]*)
+    """,
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True)
@@ -109,17 +124,26 @@ class RunFolder:
         """Folder of one run, such as `run_3`."""
         return self.path / name
 
-    def staging(self, key: str) -> Path:
-        """Folder in which the effect `key` does its work.
+    @property
+    def copies(self) -> Path:
+        """Throw-away copies in which processes run, a folder each.
 
-        Two levels below .staging/, so that the ../../../data of a foreign template stays in there.
+        Below .staging/work/, so that the ../../../data of a foreign template stays in there.
         """
-        return self.path / ".staging" / "work" / key.replace("/", ".")
+        return self.path / ".staging" / "work"
+
+    def staging(self, key: str) -> Path:
+        """Folder in which the effect `key` does its work."""
+        return self.copies / key.replace("/", ".")
 
     # --- repository ------------------------------------------------------------------------------
 
     def git(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
-        """Run git here, deaf to the user's configuration and hooks, and return what it printed."""
+        """Run git here, deaf to the user's configuration and hooks, and return what it printed.
+
+        Raises InputError for the person when the repository's own settings could start a program.
+        """
+        _refuse_settings(self.path / ".git")
         settings = [part for pair in GIT_SETTINGS.items() for part in ("-c", "=".join(pair))]
         done = subprocess.run(
             ["git", *settings, "-C", str(self.path), *arguments],
@@ -271,6 +295,26 @@ def _put_in_place(aside: Path, place: Path, *, alone: bool) -> Path:
             hint="name a new folder with --run-dir, or empty this one",
         )
     raise InputError(f"{place.parent} holds 99 folders called {place.name} already")
+
+
+def _refuse_settings(repository: Path) -> None:
+    """Raise InputError for a repository whose settings lie elsewhere, or may start a program."""
+    if not os.path.lexists(repository):
+        return  # about to be made
+    if repository.is_symlink() or not repository.is_dir() or (repository / "commondir").exists():
+        raise InputError(
+            f"the repository of {repository.parent} lies elsewhere",
+            hint="a run folder holds its own: clone it into a plain folder",
+        )
+    with contextlib.suppress(FileNotFoundError):
+        text = (repository / "config").read_text(encoding="utf-8", errors="replace")
+        for line in text.split("\n"):
+            if not HARMLESS_SETTING.fullmatch(line):
+                raise InputError(
+                    f"{repository}/config holds a line that may start a program: "
+                    f"{line.strip()[:80]!r}",
+                    hint="take the line out, unless it is yours and you know what it does",
+                )
 
 
 def _copy_template(template: Template, destination: Path) -> None:
