@@ -15,6 +15,7 @@ from ai_scientist import review
 from ai_scientist.errors import InputError, SetupError
 from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.queue.store import Queue
+from ai_scientist.run_folder.workspace import RunFolder
 from tests.review_folders import make_idea, make_summary, visited, write, write_lines
 
 
@@ -87,8 +88,8 @@ def test_the_list_follows_what_happens(tmp_path: Path) -> None:
         text = client.get("/").text
         assert ">running<" in text
         assert 'data-live="4"' in text
-        (folder / ".staging" / "run_4.execution_5").mkdir(parents=True)
-        (folder / ".staging" / "run_4.execution_5" / "stdout.log").write_text("step 12 <b>\n")
+        staging = RunFolder(folder).clear_staging("run_4/execution_5")
+        (staging / "stdout.log").write_text("step 12 <b>\n")
         page = client.get(f"/idea/{folder.name}").text
         assert "run_4.execution_5/stdout.log" in page
         assert "step 12 &lt;b&gt;" in page

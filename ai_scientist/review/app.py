@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import FastAPI, Form, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
@@ -15,7 +15,7 @@ from ai_scientist.review.decisions import about_step, login_name, write_decision
 from ai_scientist.review.evidence import commit_page, evidence_page
 from ai_scientist.review.files import PICTURES, Shelf, open_shelf, read_text, read_window
 from ai_scientist.review.latents import read_latents
-from ai_scientist.review.links import ServedLinks
+from ai_scientist.review.links import ServedLinks, queried
 from ai_scientist.review.overview import matches, sort_summaries
 from ai_scientist.review.pages import (
     compare_page,
@@ -86,6 +86,7 @@ def create_app(runs_dir: Path, guard: Guard) -> FastAPI:
         )
 
     @app.exception_handler(404)
+    @app.exception_handler(RequestValidationError)
     async def nothing(request: Request, error: Exception) -> Response:
         words = {"message": "there is no such page", "hint": "start from the list of ideas"}
         return review.page(request, "error.html", status=404, **words)
@@ -325,6 +326,6 @@ def add_decisions(app: FastAPI, review: Review) -> None:
             return review.page(
                 request, "error.html", status=400, message=error.message, hint=error.hint
             )
-        base = f"/idea/{quote(name, safe='')}"
+        base = ServedLinks(name).idea()
         place = back if back == base or back.startswith(f"{base}/") else base
-        return RedirectResponse(f"{place.split('?')[0]}?said={quote(path.name)}#decide", 303)
+        return RedirectResponse(f"{place.split('?')[0]}?{queried(said=path.name)}#decide", 303)

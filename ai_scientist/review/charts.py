@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 
@@ -209,12 +209,16 @@ def thinned(marks: list[tuple[float, str]]) -> list[tuple[float, str]]:
 
 def finite(one: Series) -> Series:
     """Return a series without values that no axis can hold, thinned to what a screen shows."""
-    good = [point for point in one.points if drawable(point.x) and drawable(point.y)]
+    good = [
+        point if point.error is None or drawable(point.error) else replace(point, error=None)
+        for point in one.points
+        if drawable(point.x) and drawable(point.y)
+    ]
     every = math.ceil(len(good) / MAX_POINTS) or 1
     kept = good[::every]
     if good and kept[-1] is not good[-1]:
         kept.append(good[-1])
-    return Series(name=one.name, points=kept, line=one.line, color=one.color, dashed=one.dashed)
+    return replace(one, points=kept)
 
 
 def drawable(value: float) -> bool:

@@ -9,7 +9,6 @@ other. The holder of the folder's lock takes a decision up and writes it to the 
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import re
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ai_scientist.errors import InputError
-from ai_scientist.records import Json
+from ai_scientist.records import Json, parse_json
 from ai_scientist.review.files import open_plain
 from ai_scientist.run_folder.journal import write_json
 
@@ -127,7 +126,7 @@ def read_decisions(folder: Path, journal: list[Json]) -> list[Decision]:
             continue
         try:
             with open_plain(path) as file:
-                stored = json.loads(file.read(8 * MAX_COMMENT_CHARACTERS))
+                stored = parse_json(file.read(8 * MAX_COMMENT_CHARACTERS))
         except (OSError, ValueError):
             continue
         if not isinstance(stored, dict):

@@ -57,7 +57,7 @@ def read_latents(folder: Path, run: str) -> LatentReport | None:
     content = read_object(folder / name) if name else {}
     if not content:
         return None
-    records = content.get("latents") or content.get("top_latents") or []
+    records = as_list(content.get("latents") or content.get("top_latents"))
     latents = [
         latent_from(one, place) for place, one in enumerate(records) if isinstance(one, dict)
     ]
@@ -86,10 +86,11 @@ def histograms_of(content: Json) -> Iterable[Markup]:
         for inner, one in parts.items():
             if is_histogram(one):
                 name = str(title) if inner == title else f"{title}: {inner}"
+                pairs = zip(map(number, one["edges"]), map(number, one["counts"]), strict=False)
                 bins = [
-                    (f"{edge:.3g}", float(count))
-                    for edge, count in zip(one["edges"], one["counts"], strict=False)
-                    if number(edge) is not None and number(count) is not None
+                    (f"{edge:.3g}", count)
+                    for edge, count in pairs
+                    if edge is not None and count is not None
                 ]
                 yield bars(bins, title=name.replace("_", " "), y="latents")
 
@@ -130,7 +131,7 @@ def context_from(record: object) -> tuple[str, tuple[tuple[str, int], ...]]:
     tokens = [str(token) for token in as_list(record.get("tokens") or record.get("text"))]
     values = [number(value) or 0.0 for value in as_list(record.get("activations"))]
     top = max([abs(value) for value in values], default=0.0) or 1.0
-    shades = [min(4, math.ceil(4 * max(0.0, value) / top)) for value in values]
+    shades = [math.ceil(4 * (max(0.0, value) / top)) for value in values]
     at = record.get("position")
     if not shades and isinstance(at, int):
         shades = [4 * (place == at) for place in range(len(tokens))]

@@ -53,6 +53,16 @@ class Links(Protocol):
         ...
 
 
+def quoted(text: str, safe: str = "/") -> str:
+    """Return a text as a part of an address, whatever it holds: file names may be no UTF-8."""
+    return quote(text, safe=safe, errors="replace")
+
+
+def queried(**values: str) -> str:
+    """Return the query of an address."""
+    return urlencode(values, errors="replace")
+
+
 def slug(*parts: str) -> str:
     """Return an anchor name made of harmless characters only."""
     return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part).strip("_") or "x" for part in parts)
@@ -67,7 +77,7 @@ class ServedLinks:
 
     @property
     def _base(self) -> str:
-        return f"/idea/{quote(self.name, safe='')}"
+        return f"/idea/{quoted(self.name, safe='')}"
 
     def ideas(self) -> str:
         """Return the address of the list of ideas."""
@@ -79,26 +89,26 @@ class ServedLinks:
 
     def run(self, run: str, part: str = "") -> str:
         """Return the address of a run, or of a part of its page."""
-        return f"{self._base}/run/{quote(run, safe='')}" + (f"#{slug(part)}" if part else "")
+        return f"{self._base}/run/{quoted(run, safe='')}" + (f"#{slug(part)}" if part else "")
 
     def metric(self, run: str, path: str) -> str:
         """Return the address of the evidence for one value."""
-        return f"{self._base}/evidence?{urlencode({'run': run, 'metric': path})}"
+        return f"{self._base}/evidence?{queried(run=run, metric=path)}"
 
     def attempt(self, step: str) -> str:
         """Return the address of an attempt."""
-        return f"{self._base}/attempt/{quote(step)}"
+        return f"{self._base}/attempt/{quoted(step)}"
 
     def file(self, path: str, *, line: int | None = None, query: str = "") -> str:
         """Return the address of a text file, at a line or with a search."""
         asked = {"q": query} if query else {}
         asked |= {"line": str(line)} if line else {}
-        text = f"?{urlencode(asked)}" if asked else ""
-        return f"{self._base}/file/{quote(path)}{text}" + (f"#L{line}" if line else "")
+        text = f"?{queried(**asked)}" if asked else ""
+        return f"{self._base}/file/{quoted(path)}{text}" + (f"#L{line}" if line else "")
 
     def picture(self, path: str) -> str:
         """Return the address of a picture's or a PDF's bytes."""
-        return f"{self._base}/raw/{quote(path)}"
+        return f"{self._base}/raw/{quoted(path)}"
 
     def call(self, number: int) -> str:
         """Return the address of one model call."""
@@ -106,7 +116,7 @@ class ServedLinks:
 
     def commit(self, commit: str) -> str:
         """Return the address of a commit."""
-        return f"{self._base}/commit/{quote(commit)}"
+        return f"{self._base}/commit/{quoted(commit)}"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import stat
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ from ai_scientist.review.science import curves, frontier, metric_by_run
 from ai_scientist.review.story import Story
 from ai_scientist.review.summaries import Summary
 from ai_scientist.review.unlearning import unlearning
+from ai_scientist.run_folder.workspace import RunFolder
 
 SHORT_ROWS = 4
 MAX_METRIC_ROWS = 400
@@ -199,13 +202,18 @@ def run_diffs(story: Story, run: Run, previous: str | None) -> list[tuple[str, D
 
 def running_logs(folder: Path, lines: int = 24) -> list[tuple[str, Window]]:
     """Return the end of what is printed right now, by the effect that prints it."""
-    found = [
-        path
-        for path in folder.glob(".staging/*/std*.log")
-        if path.is_file() and not path.is_symlink() and not path.parent.is_symlink()
-    ]
-    newest = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[:4]
-    logs = [(f"{path.parent.name}/{path.name}", read_window(path, size=lines)) for path in newest]
+    found: list[tuple[float, Path]] = []
+    copies = RunFolder(folder).copies
+    for path in copies.glob("*/std*.log"):
+        linked = any(place.is_symlink() for place in (path.parent, copies, copies.parent))
+        with contextlib.suppress(OSError):  # what ends meanwhile is moved away
+            state = path.lstat()
+            if stat.S_ISREG(state.st_mode) and not linked:
+                found.append((state.st_mtime, path))
+    logs = []
+    for _, path in sorted(found, reverse=True)[:4]:
+        with contextlib.suppress(OSError):
+            logs.append((f"{path.parent.name}/{path.name}", read_window(path, size=lines)))
     return [(name, window) for name, window in logs if window.total]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ai_scientist.review.diffs import read_patch
-from ai_scientist.review.links import slug
+from ai_scientist.review.links import ServedLinks, slug
 from ai_scientist.review.measures import percent
 from ai_scientist.review.prose import render_prose
 
@@ -43,13 +43,19 @@ def environment() -> Environment:
         "prose": render_prose,
         "verdict_class": verdict_class,
     }
-    made.globals |= {"slug": slug, "asset": asset, "read_patch": read_patch}
+    made.globals |= {
+        "slug": slug,
+        "asset": asset,
+        "read_patch": read_patch,
+        "links_to": ServedLinks,
+    }
     return made
 
 
 def page(name: str, **values: Any) -> str:
-    """Return a page of the review."""
-    return environment().get_template(name).render(**values)
+    """Return a page of the review; halves of surrogate pairs, which no file holds, become `?`."""
+    text = environment().get_template(name).render(**values)
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 @functools.cache

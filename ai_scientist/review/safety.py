@@ -52,7 +52,10 @@ class Guard:
 
     def host_allowed(self, header: str) -> bool:
         """Tell whether the Host header names us."""
-        name = (urlsplit(f"//{header}").hostname or "").lower()
+        try:
+            name = (urlsplit(f"//{header}").hostname or "").lower()
+        except ValueError:
+            return False
         return bool(self.token) or name in self.hosts
 
     def known(self, request: Request) -> bool:

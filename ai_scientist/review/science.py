@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ai_scientist.errors import ResultError
-from ai_scientist.records import Json, Results, Run, Study
+from ai_scientist.records import Json, Results, Run, Study, parse_json
 from ai_scientist.results.reading import read_results
 from ai_scientist.review.charts import Point, Series, plot
 from ai_scientist.review.files import open_plain
@@ -239,7 +238,7 @@ def read_lines(path: Path) -> Iterable[Json]:
         return
     for line in data.splitlines():
         try:
-            value = json.loads(line)
+            value = parse_json(line)
         except ValueError:
             continue
         if isinstance(value, dict):

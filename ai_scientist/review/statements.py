@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -114,9 +114,7 @@ def statement(
 
 def shift(mark: Mark, by: int) -> Mark:
     """Return a mark moved along its line."""
-    return Mark(
-        start=mark.start + by, end=mark.end + by, href=mark.href, css=mark.css, title=mark.title
-    )
+    return replace(mark, start=mark.start + by, end=mark.end + by)
 
 
 def paper_lines(story: Story, links: Links, name: str) -> list[Statement]:
@@ -273,12 +271,12 @@ def says(detail: str, token: str) -> bool:
 def sources_of(token: str, runs: Iterable[Run]) -> list[Source]:
     """Return the stored values that equal a number at the precision it is shown with."""
     plain = token.replace(",", "").replace("−", "-").rstrip("\\%")
+    mantissa, _, exponent = plain.lower().partition("e")
     try:
         value = float(plain)
-    except ValueError:
+        half = 0.5000001 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+    except (ValueError, OverflowError):
         return []
-    mantissa, _, exponent = plain.lower().partition("e")
-    half = 0.5000001 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
     return [
         Source(run=run.name, path=path, value=stored)
         for run in runs

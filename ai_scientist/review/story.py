@@ -8,7 +8,6 @@ Reading never changes the folder, and what cannot be read is said instead of rai
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ai_scientist.errors import InputError
-from ai_scientist.records import Attempt, Finding, Json, Run, Study
+from ai_scientist.records import Attempt, Finding, Json, Run, Study, parse_json
 from ai_scientist.review.decisions import Decision, read_decisions
 from ai_scientist.review.files import PICTURES, Shelf, open_plain, read_text, stray_link
 from ai_scientist.review.summaries import (
@@ -250,7 +249,7 @@ def index_calls(path: Path) -> list[Call]:
         offset = 0
         for line in file:
             try:
-                stored = json.loads(line)
+                stored = parse_json(line)
             except ValueError:
                 stored = None
             if isinstance(stored, dict):
@@ -284,7 +283,7 @@ def read_call(folder: Path, call: Call) -> tuple[list[tuple[str, str]], str]:
     try:
         with open_plain(folder / "calls.jsonl") as file:
             file.seek(call.offset)
-            stored = json.loads(file.read(call.length))
+            stored = parse_json(file.read(call.length))
     except (OSError, ValueError):
         return [], ""
     messages = stored.get("messages") or stored.get("prompt") or []

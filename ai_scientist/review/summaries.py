@@ -6,7 +6,7 @@ finished yet costs more: the tail of its journal, its capsules and its calls.
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import re
 import time
@@ -16,13 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ai_scientist.records import Json
+from ai_scientist.records import Json, parse_json
 from ai_scientist.results.tables import format_percent
 from ai_scientist.review.files import Shelf, open_plain
 
 STAMP = re.compile(r"(\d{8}T\d{6}Z)_|(\d{8}_\d{6})_")
+SHOWN = r"(-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d{1,3})?)"
 REASON = re.compile(
-    r"\S+ (-?\d[\d.,]*(?:e-?\d+)?), \S+ (-?\d[\d.,]*(?:e-?\d+)?): "
+    rf"\S+ {SHOWN}, \S+ {SHOWN}: "
     r"difference ([^(]{1,60}?) \(([^)]{1,160})\)"
 )
 """How hypotheses.judge words what it compared."""
@@ -223,7 +224,7 @@ def last_step(folder: Path) -> str:
         return ""
     for line in reversed(lines):
         try:
-            key = json.loads(line).get("key")
+            key = parse_json(line).get("key")
         except (ValueError, AttributeError):
             continue
         if key:
@@ -303,6 +304,8 @@ def best_of_verdicts(report: Json) -> Best | None:
         if not isinstance(hypothesis, dict) or not one.get("run") or not found:
             continue
         new, old = (float(value.replace(",", "")) for value in (found[1], found[2]))
+        if not math.isfinite(new - old):
+            continue
         share = (new - old) / abs(old) if old else None
         sign = "+" if new > old else "−" if new < old else ""
         return Best(
@@ -366,8 +369,8 @@ def read_object(path: Path) -> Json:
     """Return the JSON object in a small file, or an empty one."""
     try:
         with open_plain(path) as file:
-            content = json.loads(file.read(4_000_000))
-    except (OSError, ValueError, RecursionError):
+            content = parse_json(file.read(4_000_000))
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -376,4 +379,7 @@ def number(value: Any) -> float | None:
     """Return a finite number, or None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if abs(value) < float("inf") else None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number of hundreds of digits
+        return None

@@ -6,7 +6,6 @@ and `test_forget_accuracy`. A point drawn is the mean over seeds of one grid poi
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from statistics import mean
 
 from markupsafe import Markup
 
+from ai_scientist.records import parse_json
 from ai_scientist.review.charts import Point, Series, plot
 from ai_scientist.review.files import open_plain
 from ai_scientist.review.links import Links
@@ -48,8 +48,8 @@ def read_frontier(path: Path) -> list[tuple[str, float, float]]:
     """Return (grid point, retain, forget), means over seeds; what cannot be read is left out."""
     try:
         with open_plain(path) as file:
-            content = json.loads(file.read(FRONTIER_BYTES))
-    except (OSError, ValueError, RecursionError):
+            content = parse_json(file.read(FRONTIER_BYTES))
+    except (OSError, ValueError):
         return []
     groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for seed in content if isinstance(content, list) else []:

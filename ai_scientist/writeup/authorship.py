@@ -75,7 +75,7 @@ class Author:
     def _compiler(self) -> LatexCompiler | None:
         if missing_tools():
             return None
-        return LatexCompiler(executor=self.executor, staging=self.folder.path / ".staging")
+        return LatexCompiler(executor=self.executor, staging=self.folder.copies)
 
     def _pictures(self, plots: Json) -> list[Figure]:
         """Return the coder's pictures with the runs that they are known to show."""
@@ -88,7 +88,7 @@ class Author:
     def _draw(self) -> ConfinedDraw:
         return ConfinedDraw(
             executor=self.executor,
-            staging=self.folder.path / ".staging",
+            staging=self.folder.copies,
             python=self.bench.python,
             readable=self.bench.readable,
             environment=run_environment(Profile(name="plot"), 0, None, {}),
