@@ -163,6 +163,27 @@ def test_default_figures_are_drawn_by_the_experiments_python(
     assert "default-primary-metric.png" in placed
 
 
+def test_the_last_page_holds_no_figure_alone(tmp_path: Path) -> None:
+    """Figures that no section shows stand in the record where it says so, and text follows them."""
+    for name in ("shown.png", "default_primary_metric.png", "default_frontier.png"):
+        (tmp_path / name).write_bytes(png(1, 1))
+    placed = RESULTS + "\n\\placefigure{shown.png}{All runs.}\n"
+    desk = Desk(
+        tmp_path,
+        script={("section", "paper/section_results"): [placed]},
+        options={
+            "figures": [Figure(path=tmp_path / "shown.png")],
+            "draw": lambda files: (tmp_path, ""),
+        },
+    )
+    pages = text_of(desk.write().pdf).rstrip("\f").split("\f")
+    record = (desk.paper.latex / "appendix.tex").read_text()
+    assert "default-frontier.png" not in (desk.paper.latex / "figures.tex").read_text()
+    assert record.count(r"\begin{fixedfigure}") == 2
+    assert record.index("default-frontier.png") < record.index("app:settings")
+    assert "How to run it again" in pages[-1]
+
+
 def test_a_frontier_needs_two_sparsities(tmp_path: Path) -> None:
     """Where L0 is the same in every run, the primary metric stands against fidelity instead."""
     study = make_study(tmp_path)

@@ -30,8 +30,11 @@ ROOM_LINES = 9
 MAX_COMPARED = 3
 
 
-def appendix(study: Study) -> str:
-    """Return latex/appendix.tex."""
+def appendix(study: Study, *, figures: str = "") -> str:
+    """Return latex/appendix.tex; `figures` is the LaTeX of those that no section shows.
+
+    They stand before the settings, so that the last page never holds a figure alone.
+    """
     parts: Sequence[tuple[str, str, Callable[[Study], str]]] = (
         ("Runs", "app:runs", _runs),
         ("Attempts that led to no valid run", "app:attempts", _attempts),
@@ -39,6 +42,7 @@ def appendix(study: Study) -> str:
         ("Noise", "app:noise", _noise),
         ("What moved in the configuration", "app:configuration", _configuration),
         ("Findings of the checks", "app:findings", _findings),
+        *([("Further figures", "app:figures", lambda study: figures)] if figures else []),
         ("Settings and machine", "app:settings", _settings),
         ("How to run it again", "app:replay", _replay),
     )

@@ -14,7 +14,7 @@ from ai_scientist.writeup.bibliography import Entry, read_bibliography, write_bi
 from ai_scientist.writeup.figures import Draw, collect_figures, draw_default_figures
 from ai_scientist.writeup.lint import CITATION, LABEL, Known, figures_in
 from ai_scientist.writeup.parts import PARTS, Figure, Numbers, PaperFolder
-from ai_scientist.writeup.placing import float_of, write_sources
+from ai_scientist.writeup.placing import fixed, float_of, write_sources
 from ai_scientist.writeup.typeset import breakable, code
 
 LABELED = tuple(part.name for part in PARTS if part.name not in {"title", "abstract"})
@@ -102,9 +102,8 @@ class Material:
         `loose` names the sections that are set with wide spaces.
         """
         files = {**self.fixed, **self._bound(texts)}
-        body, record = self._figures_left(texts)
-        files["figures.tex"] = body
-        files["appendix.tex"] += record + dropped
+        files["figures.tex"], further = self._figures_left(texts)
+        files["appendix.tex"] = appendix.appendix(self.study, figures=further) + dropped
         sections = {name: _loosened(text, name in loose) for name, text in texts.items()}
         write_sources(self.paper, sections=sections, generated=files, figures=self.figures)
 
@@ -119,24 +118,19 @@ class Material:
         }
 
     def _figures_left(self, texts: Mapping[str, str]) -> tuple[str, str]:
-        """Return what results and appendix show of the figures that no section places.
+        """Return what results and record show of the figures that no section places.
 
         The default figures stand in the results when no other figure does, else in the appendix.
         """
         shown = figures_shown(texts)
         left = [figure for figure in self.figures if figure.name not in shown]
-        height = 0.33 if shown else 0.5  # two on a page of the appendix
-        by_code = "".join(
-            float_of(figure, figure.caption, height=height) for figure in left if figure.by_code
-        )
+        place = fixed if shown else float_of
+        by_code = "".join(place(figure, figure.caption) for figure in left if figure.by_code)
         unused = [figure.name for figure in left if not figure.by_code]
         said = f"Drawn, and shown nowhere: {', '.join(map(breakable, unused))}.\n" if unused else ""
         if not shown:
             return by_code, ""
-        if not by_code and not unused:
-            return "", ""
-        heading = appendix.heading_of("Further figures", "app:figures")
-        return "", f"{heading}{said}{by_code}"
+        return "", said + by_code
 
 
 def _loosened(text: str, loose: bool) -> str:

@@ -145,14 +145,20 @@ def _breakable(match: re.Match[str]) -> str:
     return rf"\texttt{{{broken}}}"
 
 
-def float_of(figure: Figure, caption: str, *, height: float = 0.5) -> str:
-    """Return the float that shows `figure`, at most `height` of the page high."""
-    return rf"""
-\begin{{widefigure}}[!htb]
-\centering
+def float_of(figure: Figure, caption: str) -> str:
+    """Return the float that shows `figure`, at most half a page high."""
+    return f"\n\\begin{{widefigure}}[!htb]\n{_shown(figure, caption, 0.5)}\\end{{widefigure}}\n"
+
+
+def fixed(figure: Figure, caption: str) -> str:
+    """Return `figure` in the place where it is called for, so low that a page has room for two."""
+    return f"\n\\begin{{fixedfigure}}\n{_shown(figure, caption, 0.33)}\\end{{fixedfigure}}\n"
+
+
+def _shown(figure: Figure, caption: str, height: float) -> str:
+    return rf"""\centering
 \includegraphics[width=\linewidth,height={height:g}\textheight,keepaspectratio]{{figures/{safe_name(figure)}}}
 \caption{{{caption}{figure.note}}}\label{{{figure.label}}}
-\end{{widefigure}}
 """
 
 
