@@ -15,6 +15,7 @@ from ai_scientist.errors import FolderBusy, InputError, SetupError
 from ai_scientist.inputs.ideas import parse_idea
 from ai_scientist.machine.leases import LeaseLost, look_at_lease, take_lease, this_process
 from ai_scientist.queue.entries import QueueState
+from ai_scientist.queue.progress import status
 from ai_scientist.queue.store import Queue
 from tests.queue_batches import idea_content, make_idea
 from tests.waiting import PATIENCE_S
@@ -72,15 +73,45 @@ def test_unknown_names_are_said(tmp_path: Path) -> None:
         queue.add([make_idea("late")], after=["nobody"])
 
 
-def test_a_damaged_entry_stops_nobody(tmp_path: Path) -> None:
-    """An entry whose state cannot be read is shown as failed, with its file; others are not."""
+@pytest.mark.parametrize(
+    "content",
+    ["{torn", "[]", "{}", '{"priority": "x", "state": "queued", "idea": 5}', "[" * 100_000, "\0"],
+)
+@pytest.mark.parametrize("file", ["entry.json", "state.json"])
+def test_a_damaged_entry_stops_nobody(tmp_path: Path, file: str, content: str) -> None:
+    """An entry that cannot be read is shown as failed, with its file; others are not."""
     queue = Queue(tmp_path)
     queue.add([make_idea("good"), make_idea("bad")])
-    (queue.folder / "bad" / "state.json").write_text("{torn")
+    (queue.folder / "bad" / file).write_text(content)
     states = {item.id: item.state for item in queue.items()}
     assert states["good"].state is QueueState.QUEUED
     assert states["bad"].state is QueueState.FAILED
-    assert "state.json cannot be read" in states["bad"].reason
+    assert f"{file} cannot be read" in states["bad"].reason
+    assert "bad" in status(tmp_path)
+
+
+def test_keys_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
+    """An entry that holds a key we do not know is read all the same."""
+    queue = Queue(tmp_path)
+    queue.add([make_idea("one")], priority=3)
+    path = queue.folder / "one" / "entry.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"later": 1}))
+    (item,) = queue.items()
+    assert (item.state.state, item.state.priority) == (QueueState.QUEUED, 3)
+
+
+def test_status_of_a_strange_folder_is_plain_text(tmp_path: Path) -> None:
+    """Costs and limits that are no numbers count as absent; no word of it commands a terminal."""
+    result = {"cost_usd": "x", "prompt_tokens": 1, "gpu_hours": 10**400}
+    lines = [{"key": "run_1/\x1b[2Jcall", "result": result}, {"key": "run_1/record", "result": {}}]
+    folder = tmp_path / "20261120T201500Z_\x1b[31mred"
+    folder.mkdir()
+    (folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "settings.json").write_text('{"limits": {"max_runs": "many"}}')
+    (folder / "report.json").write_text('{"stop": "\\u001b[2J", "reason": "\\u0007"}')
+    for text in (status(tmp_path), status(folder)):
+        assert "$0.00" in text
+        assert all(line.isprintable() for line in text.splitlines())
 
 
 def test_cancel_retry_of_what_does_not_run(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ai_scientist.errors import FolderBusy, InputError
 from ai_scientist.machine.shared_cache import in_units, measure
+from ai_scientist.records import parse_json, printable
 from ai_scientist.run_folder.journal import FolderLock
 from ai_scientist.sandbox.leftovers import remove_tree
 
@@ -58,10 +59,8 @@ def _runs(root: Path) -> Iterator[Item]:
 
 
 def _stop(folder: Path) -> str:
-    import json
-
     try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        report = parse_json((folder / "report.json").read_bytes())
         return str(report.get("stop", "unfinished"))
     except (OSError, ValueError, AttributeError):
         return "unfinished"
@@ -194,4 +193,4 @@ def describe(items: Sequence[Item], runs: Path, cache: Path) -> str:
     for prefix, root in (("runs/", runs), ("cache/", cache)):
         total = sum(item.size for item in items if item.name.startswith(prefix))
         lines.append(f"{in_units(total):>9}  in {prefix} = {root}")
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(printable(line.rstrip()) for line in lines)

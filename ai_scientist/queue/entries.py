@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from ai_scientist.errors import SetupError
+from ai_scientist.records import parse_json
 
 
 class QueueState(StrEnum):
@@ -95,46 +99,47 @@ class Added:
 
 def read_item(path: Path | str) -> Item | None:
     """Read one entry; None where there is none, or one that is just being added."""
-    if os.path.basename(path).startswith("."):  # noqa: PTH119  # ten thousand of these
+    name = os.path.basename(path)  # noqa: PTH119  # ten thousand of these
+    if name.startswith("."):
         return None
     try:
-        given = _load(f"{path}/entry.json")
+        entry: Entry = _read(Entry, f"{path}/entry.json", id=name)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
-        given = {"id": Path(path).name, "idea": {"Name": Path(path).name}}
-        return _unreadable(Path(path), given, f"{path}/entry.json is no JSON: {error}")
+    except (OSError, ValueError) as error:
+        entry = Entry(id=name, idea={"Name": name})
+        return _unreadable(entry, Path(path), f"{path}/entry.json", error)
     try:
-        entry = _entry(given)
-        state = _state(_load(f"{path}/state.json"))
+        state: State = _read(State, f"{path}/state.json")
     except FileNotFoundError:
         state = State(priority=entry.priority, options=entry.options)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return _unreadable(Path(path), given, f"{path}/state.json cannot be read: {error}")
+    except (OSError, ValueError) as error:
+        return _unreadable(entry, Path(path), f"{path}/state.json", error)
     return Item(entry=entry, state=state, folder=Path(path))
 
 
-def _entry(given: dict[str, Any]) -> Entry:
-    lists = {key: tuple(given.get(key, ())) for key in ("after", "options", "sketch")}
-    return Entry(**(given | lists))
-
-
-def _state(stored: dict[str, Any]) -> State:
-    lists = {key: tuple(stored[key]) for key in ("options", "seen")}
-    return State(**(stored | lists | {"state": QueueState(stored["state"])}))
-
-
-def _unreadable(path: Path, given: dict[str, Any], problem: str) -> Item:
-    """Show a damaged entry as failed; nothing is started in its place."""
-    return Item(
-        entry=_entry(given), state=State(state=QueueState.FAILED, reason=problem), folder=path
-    )
-
-
-def _load(path: str) -> dict[str, Any]:
+def _read(kind: Any, path: str, **known: str) -> Any:
+    """Read a file as a `kind`; unknown keys are left out. Raises ValueError where it is none."""
     with open(path, "rb") as file:  # noqa: PTH123  # ten thousand of these
-        content: dict[str, Any] = json.loads(file.read())
-    return content
+        content = parse_json(file.read())
+    if not (isinstance(content, dict) and content):
+        raise ValueError("no JSON object, or an empty one")
+    return _reader(kind).validate_python(content | known)
+
+
+@functools.cache
+def _reader(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _unreadable(entry: Entry, folder: Path, file: str, error: Exception) -> Item:
+    """Show a damaged entry as failed; nothing is started in its place."""
+    words = str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        words = f"key `{'.'.join(map(str, first['loc']))}`: {first['msg'].lower()}"
+    reason = f"{file} cannot be read: {words}"
+    return Item(entry=entry, state=State(state=QueueState.FAILED, reason=reason), folder=folder)
 
 
 def write_plainly(path: str, content: str) -> None:

@@ -6,7 +6,6 @@ so that it can be looked at from any process and host, while it runs and afterwa
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
@@ -21,6 +20,7 @@ from ai_scientist.errors import InputError
 from ai_scientist.machine.leases import look_at_lease
 from ai_scientist.queue.entries import Item, QueueState, blocked_by, decisions
 from ai_scientist.queue.store import Queue
+from ai_scientist.records import number, parse_json, printable
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -67,17 +67,18 @@ def read_progress(folder: Path) -> Progress:
         if not isinstance(key, str) or not isinstance(result, dict):
             continue
         step = key
-        facts["gpu_hours"] += result.get("gpu_hours") or 0.0
+        facts["gpu_hours"] += number(result.get("gpu_hours")) or 0.0
         if "prompt_tokens" in result:
-            price = result.get("cost_usd")
+            price = number(result.get("cost_usd"))
             facts["unpriced_calls"] += price is None
             facts["cost_usd"] += price or 0.0
         if key.startswith("run_") and key.endswith("/record"):
             ends.append(str(line.get("time", "")))
             facts["runs"] += not key.startswith("run_0/")
+    most = number(limits.get("max_runs")) if isinstance(limits, dict) else None
     return Progress(
         **facts,
-        max_runs=limits.get("max_runs") if isinstance(limits, dict) else None,
+        max_runs=int(most) if most is not None else None,
         step=step,
         run_seconds=tuple(_gaps(ends)),
         stop=str(report.get("stop", "")),
@@ -97,7 +98,7 @@ def _lines(path: Path) -> Iterable[Mapping[str, Any]]:
         with path.open("rb") as file:
             for line in file:
                 try:
-                    content = json.loads(line)
+                    content = parse_json(line)
                 except ValueError:
                     continue
                 if isinstance(content, dict):
@@ -108,7 +109,7 @@ def _lines(path: Path) -> Iterable[Mapping[str, Any]]:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -210,7 +211,7 @@ def describe_queue(items: Sequence[Item], reader: Reader | None = None) -> str:
         "  ".join([*(f"{cell:<{wide}}" for cell, wide in zip(row, widths, strict=False)), row[-1]])
         for row in rows
     ]
-    return "\n".join([count_states(items), "", *(line.rstrip() for line in lines)])
+    return "\n".join([count_states(items), "", *(printable(line.rstrip()) for line in lines)])
 
 
 def status(path: Path) -> str:
@@ -230,7 +231,8 @@ def status(path: Path) -> str:
     if Queue(path).paused:
         parts.insert(0, "the queue is paused; `queue resume` goes on")
     if single:
-        parts.append("\n".join(["started by themselves:", *(_one_line(one) for one in single)]))
+        told = (printable(_one_line(folder)) for folder in single)
+        parts.append("\n".join(["started by themselves:", *told]))
     return "\n\n".join(parts) or f"nothing was run in {path}"
 
 
@@ -256,7 +258,7 @@ def describe_run(folder: Path) -> str:
     ]
     if not seen.stop and seen.left_s is not None:
         lines.append(f"left        about {duration(seen.left_s)}")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 # --- live ----------------------------------------------------------------------------------------
@@ -317,7 +319,9 @@ class View:
         first = sorted(items, key=lambda item: states[item.id] not in order)
         for item in first[:SHOWN]:
             cells = self._reader.row(item, states)
-            table.add_row(*(Text(cell) for cell in cells), style=STYLES.get(cells[1], ""))
+            table.add_row(
+                *(Text(printable(cell)) for cell in cells), style=STYLES.get(cells[1], "")
+            )
         if len(items) > SHOWN:
             table.caption = f"and {len(items) - SHOWN} more: python -m ai_scientist status"
         return table

@@ -33,7 +33,9 @@ from ai_scientist.records.plain import (
     Direction,
     Json,
     Scalar,
+    number,
     parse_json,
+    printable,
 )
 from ai_scientist.records.study import (
     NEVER_RAN,
@@ -87,5 +89,7 @@ __all__ = [
     "Study",
     "Template",
     "Verdict",
+    "number",
     "parse_json",
+    "printable",
 ]

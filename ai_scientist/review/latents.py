@@ -10,10 +10,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ai_scientist.records import Json
+from ai_scientist.records import Json, number
 from ai_scientist.review.charts import bars
 from ai_scientist.review.story import step_order
-from ai_scientist.review.summaries import number, read_object
+from ai_scientist.review.summaries import read_object
 
 LATENT_FILES = ("latents.json", "latent_report.json", "latents/report.json")
 MAX_LATENTS = 60

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ai_scientist.errors import InputError
-from ai_scientist.records import Attempt, Run
+from ai_scientist.records import Attempt, Run, printable
 from ai_scientist.review.files import Shelf, is_run_folder
 from ai_scientist.review.measures import percent
 from ai_scientist.review.pages import run_card
@@ -25,7 +25,6 @@ def story_text(run_dir: Path) -> str:
     place = run_dir.resolve()
     shelf = Shelf(place.parent, place.name)
     story = Stories(shelf, Summaries(shelf)).one(place.name)
-    # A terminal obeys control characters: text written by a model may hold none.
     return "\n".join(printable(line) for line in lines_of(story)) + "\n"
 
 
@@ -88,8 +87,3 @@ def wrapped(text: str) -> Iterator[str]:
     yield from textwrap.wrap(
         " ".join(text.split())[:2_000], WIDTH, initial_indent="  ", subsequent_indent="      "
     )
-
-
-def printable(line: str) -> str:
-    """Return a line without control characters."""
-    return "".join(sign if sign.isprintable() else " " for sign in line)

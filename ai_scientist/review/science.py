@@ -13,13 +13,12 @@ from typing import Any
 from markupsafe import Markup
 
 from ai_scientist.errors import ResultError
-from ai_scientist.records import Json, Results, Run, Study, parse_json
+from ai_scientist.records import Json, Results, Run, Study, number, parse_json
 from ai_scientist.results.reading import read_results
 from ai_scientist.review.charts import Point, Series, plot
 from ai_scientist.review.files import open_plain
 from ai_scientist.review.links import Links
 from ai_scientist.review.measures import FVU, L0, primary_path, spec_of
-from ai_scientist.review.summaries import number
 from ai_scientist.steps.references import FOLDER
 
 CURVE_BYTES = 4_000_000

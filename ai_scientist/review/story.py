@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ai_scientist.errors import InputError
-from ai_scientist.records import Attempt, Finding, Json, Run, Study, parse_json
+from ai_scientist.records import Attempt, Finding, Json, Run, Study, number, parse_json
 from ai_scientist.review.decisions import Decision, read_decisions
 from ai_scientist.review.files import PICTURES, Shelf, open_plain, read_text, stray_link
 from ai_scientist.review.summaries import (
     WATCHED,
     Summaries,
     Summary,
-    number,
     read_object,
     signature_of,
 )

@@ -13,11 +13,10 @@ from statistics import mean
 
 from markupsafe import Markup
 
-from ai_scientist.records import parse_json
+from ai_scientist.records import number, parse_json
 from ai_scientist.review.charts import Point, Series, plot
 from ai_scientist.review.files import open_plain
 from ai_scientist.review.links import Links
-from ai_scientist.review.summaries import number
 
 FRONTIER_BYTES = 8_000_000
 RETAIN, FORGET = "test_retain_accuracy", "test_forget_accuracy"
