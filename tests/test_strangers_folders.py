@@ -144,6 +144,20 @@ def test_a_lock_that_cannot_be_taken_is_said_in_words(tmp_path: Path) -> None:
     assert not os.path.lexists(tmp_path / "elsewhere")
 
 
+def test_a_bundle_leaves_out_names_that_are_no_text(tmp_path: Path) -> None:
+    """Names that no list or terminal shows well stay behind, and are told in a form that it can."""
+    folder = make_idea(tmp_path / "runs", git=False, runs=1, log_lines=2)
+    odd = [os.fsdecode(b"x\xff.txt"), "two\nlines.txt", "\x1b[2Jclear.txt"]
+    for name in odd:
+        (folder / name).write_text("x")
+    (folder / "\x1b[2J").symlink_to(tmp_path)
+    packing = export_bundle(folder, tmp_path / "bundle.zip")
+    assert not set(odd) & set(packing.files)
+    assert len(packing.left_out) == 4
+    assert all(line.isprintable() for line in packing.left_out)
+    assert "clear.txt" in packing.files["README.md"].decode()
+
+
 # --- content that no program of ours would write -------------------------------------------------
 
 DEEP = "[" * 100_000

@@ -94,7 +94,7 @@ def walk(folder: Path, left_out: list[str]) -> Iterator[tuple[str, Path]]:
         here = Path(place)
         for name in sorted(folders):
             if (here / name).is_symlink():
-                left_out.append(f"{(here / name).relative_to(folder)}: a link")
+                left_out.append(f"{shown(here / name, folder)}: a link")
         folders[:] = sorted(one for one in folders if one not in LEFT_OUT)
         for name in sorted(names):
             path = here / name
@@ -102,9 +102,17 @@ def walk(folder: Path, left_out: list[str]) -> Iterator[tuple[str, Path]]:
                 continue
             relative = path.relative_to(folder).as_posix()
             if not stat.S_ISREG(path.lstat().st_mode):
-                left_out.append(f"{relative}: no plain file")
-                continue
-            yield relative, path
+                left_out.append(f"{shown(path, folder)}: no plain file")
+            elif not relative.isprintable():
+                left_out.append(f"{shown(path, folder)}: a name that is no plain text")
+            else:
+                yield relative, path
+
+
+def shown(path: Path, folder: Path) -> str:
+    """Return a path as lists and terminals can show it, whatever its name holds."""
+    relative = path.relative_to(folder).as_posix()
+    return relative if relative.isprintable() else repr(relative)
 
 
 def clean_content(name: str, content: bytes, redacted: list[str]) -> bytes:
