@@ -15,6 +15,7 @@ import pytest
 
 from ai_scientist import review
 from ai_scientist.errors import InputError
+from ai_scientist.run_folder.study import read_study
 from tests.review_folders import (
     EVIL,
     LOG_LINE,
@@ -230,6 +231,40 @@ def test_a_number_leads_to_file_journal_commit_and_log_line(site: httpx.Client, 
     commit = re.search(r'href="([^"]*/commit/[0-9a-f]+)"', evidence)
     assert commit
     assert "run_1: smoothing" in site.get(commit[1]).text
+
+
+def test_a_longer_number_is_no_evidence_for_a_shorter_one(tmp_path: Path) -> None:
+    """A line whose number only begins like the value is not shown as holding it."""
+    folder = make_idea(tmp_path, git=False, runs=1)
+    value = read_study(folder).runs["run_1"].results.metrics["digits/test_accuracy"]
+    (folder / "run_1" / "stderr.log").write_text(f"other {value:.3f}1\nrounded {value:.3f}\n")
+    with visited(folder) as client:
+        where = {"run": "run_1", "metric": "digits/test_accuracy"}
+        text = client.get(f"/idea/{folder.name}/evidence", params=where).text
+    assert "rounded" in text
+    assert "other" not in text
+
+
+def test_a_volatile_metric_is_not_compared(tmp_path: Path) -> None:
+    """A metric that the template calls volatile is shown without a delta."""
+    folder = make_idea(tmp_path, git=False, runs=1)
+    with (folder / "template.toml").open("a") as file:
+        file.write("\n[metrics.seconds]\nvolatile = true\n")
+    for number in (0, 1):
+        path = folder / f"run_{number}" / "final_info.json"
+        content = json.loads(path.read_text())
+        content["digits"]["means"]["seconds"] = 0.5 + number
+        path.write_text(json.dumps(content))
+    text = review.text(folder)
+    assert "seconds = 1.500\n" in text
+    assert "test_accuracy = " in text
+
+
+def test_pictures_among_the_files_are_opened_as_pictures(site: httpx.Client, runs: Path) -> None:
+    """The list of files leads to a picture's or a PDF's bytes, and to other files as text."""
+    text = site.get(f"{idea(runs, 'label_smoothing')}/files").text
+    for name, page in (("test_accuracy.png", "raw"), (".pdf", "raw"), ("notes.txt", "file")):
+        assert re.search(rf'href="[^"]*/{page}/[^"]*{name}"', text)
 
 
 def test_an_unsupported_number_stands_out(site: httpx.Client, runs: Path) -> None:

@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from ai_scientist.errors import InputError, ScientistError
 from ai_scientist.review.decisions import about_step, login_name, write_decision
 from ai_scientist.review.evidence import commit_page, evidence_page
-from ai_scientist.review.files import PICTURES, Shelf, open_shelf, read_text, read_window
+from ai_scientist.review.files import RAW, Shelf, open_shelf, read_text, read_window
 from ai_scientist.review.latents import read_latents
 from ai_scientist.review.links import ServedLinks, queried
 from ai_scientist.review.overview import matches, sort_summaries
@@ -272,8 +272,7 @@ def add_files(app: FastAPI, review: Review) -> None:
     @app.get("/idea/{name}/raw/{path:path}")
     def raw(name: str, path: str) -> Response:
         found = review.shelf.file(review.shelf.folder(name), path)
-        kinds = {**PICTURES, ".pdf": "application/pdf"}
-        kind = kinds.get(found.suffix.lower())
+        kind = RAW.get(found.suffix.lower())
         if kind is None:
             raise InputError(f"`{path[:80]}` is shown as text only", hint="open it from the files")
         # A sandboxed PDF would not open in the browser's own viewer; it runs no script of ours.

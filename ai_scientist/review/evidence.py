@@ -70,11 +70,10 @@ def find_hits(story: Story, run: str, metric: str, value: float) -> list[Hit]:
             path = shelf.file(story.folder, file)
         except InputError:
             continue
-        lines = find_lines(path, texts, MAX_HITS) + find_lines(path, [name], MAX_HITS)
-        found = {
-            line.number: Hit(file=file, line=line, exact=any(one in line.text for one in texts))
-            for line in lines
-        }
+        holding = find_lines(path, texts, MAX_HITS, whole=True)
+        found = {line.number: Hit(file=file, line=line, exact=True) for line in holding}
+        for line in find_lines(path, [name], MAX_HITS):
+            found.setdefault(line.number, Hit(file=file, line=line, exact=False))
         best = [hit for hit in found.values() if hit.exact and name in hit.line.text]
         sure = [hit for hit in found.values() if hit.exact]
         chosen = best or sure or list(found.values())

@@ -27,6 +27,8 @@ PICTURES = {
     ".gif": "image/gif",
     ".svg": "image/svg+xml",
 }
+RAW = {**PICTURES, ".pdf": "application/pdf"}
+"""What a browser gets as it is; all else is shown as text."""
 MAX_TEXT_BYTES = 400_000
 MAX_LINE_CHARACTERS = 2_000
 WINDOW_LINES = 300
@@ -186,10 +188,13 @@ def read_window(
     return Window(lines=lines, first=first, total=total, size=length, hits=hits)
 
 
-def find_lines(path: Path, words: Sequence[str], most: int) -> list[Line]:
-    """Return the first lines that hold one of `words`, ignoring the case of ASCII letters."""
+def find_lines(path: Path, words: Sequence[str], most: int, *, whole: bool = False) -> list[Line]:
+    """Return the first lines that hold one of `words`, ignoring the case of ASCII letters.
+
+    `whole`: the words are numbers, and none that only begins or ends like one is meant.
+    """
     with path.open("rb") as file:
-        _, hits = scan(file, words, most)
+        _, hits = scan(file, words, most, whole=whole)
         return [line for number in hits for line in lines_from(file, number, 1)]
 
 
@@ -222,13 +227,17 @@ def read_text(path: Path, limit: int = MAX_TEXT_BYTES) -> str:
     return text + ("\n(… cut here: the file is longer)" if len(data) > limit else "")
 
 
-def scan(file: BinaryIO, words: Sequence[str], most: int) -> tuple[int, tuple[int, ...]]:
+def scan(
+    file: BinaryIO, words: Sequence[str], most: int, *, whole: bool = False
+) -> tuple[int, tuple[int, ...]]:
     """Return the number of lines, and which hold one of `words`: the first `most` of them.
 
     A last line without newline counts; the case of ASCII letters does not.
     """
     needles = [word[:200].encode(errors="replace") for word in words]
-    pattern = re.compile(b"|".join(map(re.escape, needles)), re.IGNORECASE) if needles else None
+    choice = b"(?:%b)" % b"|".join(map(re.escape, needles))
+    sought = rb"(?<![\d.])%b(?!\d)" % choice if whole else choice
+    pattern = re.compile(sought, re.IGNORECASE) if needles else None
     reach = max(map(len, needles), default=1) - 1
     hits: dict[int, None] = {}
     newlines, kept, last = 0, b"", b"\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ai_scientist.judging.statistics import compare
 from ai_scientist.notes.facts import describe_comparison
@@ -76,7 +76,7 @@ def metric_row(
         known=known,
         primary=primary,
     )
-    if base is None or path not in base.results.metrics:
+    if base is None or path not in base.results.metrics or spec.volatile:
         return row
     old = base.results.metrics[path]
     tried = sum(path in one.results.metrics for one in study.runs.values()) - 1
@@ -87,15 +87,13 @@ def metric_row(
     if comparison.verdict in ("higher", "lower") and comparison.noise_known:
         wanted = {"increase": "higher", "decrease": "lower"}.get(spec.direction)
         good = comparison.verdict == wanted if wanted else None
-    return MetricRow(
-        **{
-            **vars(row),
-            "baseline": format_with_error(old, base.results.stderr.get(path)),
-            "delta": signed(value - old),
-            "share": (value - old) / abs(old) if old else None,
-            "good": good,
-            "noise": describe_comparison(comparison),
-        }
+    return replace(
+        row,
+        baseline=format_with_error(old, base.results.stderr.get(path)),
+        delta=signed(value - old),
+        share=(value - old) / abs(old) if old else None,
+        good=good,
+        noise=describe_comparison(comparison),
     )
 
 
@@ -123,7 +121,7 @@ def find_metric(results: Results, names: tuple[str, ...]) -> str | None:
 def compared_with(study: Study, run: Run) -> list[tuple[str, str]]:
     """Return what stands beside every delta: arm, L0, width, tokens, seeds, evaluation hash."""
     base = study.runs.get("run_0", run)
-    facts = [("against", f"{base.name}, {base.title or 'untitled'}")]
+    facts = [("against", f"{base.name}, {base.title or 'untitled'}")] if base is not run else []
     path, old = find_metric(run.results, L0), find_metric(base.results, L0)
     if path and old:
         values = base.results.metrics[old], run.results.metrics[path]

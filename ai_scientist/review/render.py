@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ai_scientist.review.diffs import read_patch
+from ai_scientist.review.files import RAW
 from ai_scientist.review.links import ServedLinks, slug
 from ai_scientist.review.measures import percent
 from ai_scientist.review.prose import render_prose
@@ -43,6 +44,7 @@ def environment() -> Environment:
         "prose": render_prose,
         "verdict_class": verdict_class,
     }
+    made.tests["raw"] = lambda name: Path(name).suffix.lower() in RAW
     made.globals |= {
         "slug": slug,
         "asset": asset,
