@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +15,7 @@ from markupsafe import Markup, escape
 CONTEXT_LINES = 3
 MAX_LINES = 6_000
 """A longer file is compared by its first lines: difflib's time grows with the square."""
+MAX_PAIRS = 4_000_000
 MAX_COLORED_CHARACTERS = 300_000
 NOTHING = Markup("")
 Kind = Literal["same", "changed", "removed", "added", "fold"]
@@ -50,9 +52,9 @@ class Diff:
 
 def compare_texts(old: str, new: str, name: str) -> Diff:
     """Return the side-by-side rows of two versions of the file `name`."""
-    left, right = old.splitlines()[:MAX_LINES], new.splitlines()[:MAX_LINES]
     left_html, right_html = color_lines(old, name), color_lines(new, name)
-    matcher = difflib.SequenceMatcher(None, left, right, autojunk=False)
+    matcher = match_lines(old, new)
+    lines = min(len(old.splitlines()), MAX_LINES)
     rows: list[Row] = []
     added = removed = hunk = 0
     groups = list(matcher.get_grouped_opcodes(CONTEXT_LINES))
@@ -68,8 +70,8 @@ def compare_texts(old: str, new: str, name: str) -> Diff:
             )
             removed += (l1 - l0) * (operation in ("replace", "delete"))
             added += (r1 - r0) * (operation in ("replace", "insert"))
-    if groups and seen < len(left):
-        rows.append(Row(kind="fold", folded=len(left) - seen, hunk=hunk))
+    if groups and seen < lines:
+        rows.append(Row(kind="fold", folded=lines - seen, hunk=hunk))
     return Diff(rows=tuple(rows), added=added, removed=removed, hunks=hunk)
 
 
@@ -101,15 +103,23 @@ def pair_lines(
 
 def count_changes(old: str, new: str) -> tuple[int, int]:
     """Return (added, removed) lines, without coloring anything."""
-    left, right = old.splitlines()[:MAX_LINES], new.splitlines()[:MAX_LINES]
     added = removed = 0
-    for operation, l0, l1, r0, r1 in difflib.SequenceMatcher(
-        None, left, right, autojunk=False
-    ).get_opcodes():
+    for operation, l0, l1, r0, r1 in match_lines(old, new).get_opcodes():
         if operation != "equal":
             removed += l1 - l0
             added += r1 - r0
     return added, removed
+
+
+def match_lines(old: str, new: str) -> difflib.SequenceMatcher[str]:
+    """Return what difflib finds equal; lines that are everywhere are passed over when they slow it.
+
+    Its time grows with the pairs of equal lines: thousands of `0,` would take it minutes.
+    """
+    left, right = old.splitlines()[:MAX_LINES], new.splitlines()[:MAX_LINES]
+    counts = Counter(left)
+    pairs = sum(counts[line] for line in right)
+    return difflib.SequenceMatcher(None, left, right, autojunk=pairs > MAX_PAIRS)
 
 
 def line_at(lines: Sequence[Markup], place: int) -> Markup:
