@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ai_scientist import cli
 from ai_scientist.queue.entries import QueueState
 from ai_scientist.queue.store import Queue
 from tests.doors import LONGEST_S
@@ -18,6 +19,19 @@ WORDS = (
     "a strong smoothing before anything else is tried, on few images and with care",
     "does the calibration of a tiny classifier profit when its targets are softened a little",
 )
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_the_folder_is_named_before_or_after_the_action(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    """`queue list --runs-dir DIR` is `queue --runs-dir DIR list`."""
+    Queue(tmp_path).pause()
+    words = ["--runs-dir", str(tmp_path)]
+    queue = ["queue", *words, "resume"] if place == "before" else ["queue", "resume", *words]
+    assert cli.main(queue) == 0
+    assert "going on" in capsys.readouterr().out
+    assert not Queue(tmp_path).paused
 
 
 @pytest.mark.slow

@@ -28,6 +28,8 @@ def add_queue_arguments(parser: argparse.ArgumentParser) -> None:
 
     def action(name: str, what: str, *, ideas: bool = False) -> argparse.ArgumentParser:
         child = actions.add_parser(name, help=what, description=what)
+        # Also after the action, as with every other command; left out, what stands before counts.
+        child.add_argument("--runs-dir", type=Path, default=argparse.SUPPRESS, help="the same")
         if ideas:
             child.add_argument("ideas", nargs="+", metavar="IDEA")
         return child
