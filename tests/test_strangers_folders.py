@@ -19,7 +19,8 @@ from ai_scientist.commands.export import export_bundle
 from ai_scientist.errors import InputError
 from ai_scientist.review.files import read_window
 from ai_scientist.run_folder.workspace import RunFolder
-from tests.review_folders import git, make_idea, png, served, write
+from tests.png import png
+from tests.review_folders import git, make_idea, visited, write
 
 SIGNED = """tree {tree}
 author t <t@t> 1792526400 +0000
@@ -79,8 +80,8 @@ def test_settings_of_a_strangers_repository_start_nothing(tmp_path: Path, settin
     assert not mark.exists()
     assert "history.patch" not in packing.files
     assert any(".git/config" in line for line in packing.left_out)
-    with served(folder) as address:
-        answer = httpx.get(f"{address}/idea/{folder.name}/commit/{commit}")
+    with visited(folder) as client:
+        answer = client.get(f"/idea/{folder.name}/commit/{commit}")
     assert answer.status_code == 404
     assert ".git/config" in answer.text
     assert not mark.exists()
@@ -250,38 +251,38 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(strange: Path) -> Iterator[str]:
-    """The address of a real server over these folders."""
-    with served(strange) as address:
-        yield address
+def site(strange: Path) -> Iterator[httpx.Client]:
+    """A client of a real server over these folders."""
+    with visited(strange) as client:
+        yield client
 
 
 @pytest.mark.slow
-def test_strange_content_hides_no_page(strange: Path, site: str) -> None:
+def test_strange_content_hides_no_page(strange: Path, site: httpx.Client) -> None:
     """Every page of every such folder opens, and so do the list, the overview and the export."""
     for page in ("/", "/many"):
-        assert httpx.get(site + page, timeout=60).status_code == 200, page
+        assert site.get(page).status_code == 200, page
     failed = [
         (what, page)
         for (what, folder) in zip(STRANGE, sorted(strange.iterdir()), strict=True)
         for page in PAGES
-        if httpx.get(f"{site}/idea/{folder.name}{page}", timeout=60).status_code == 500
+        if site.get(f"/idea/{folder.name}{page}").status_code == 500
     ]
     assert failed == []
     assert review.export(strange, strange.parent / "all.html") == 0
 
 
 @pytest.mark.parametrize("path", ["/idea/" + "a" * 300, "/?at=first", "/idea/x/call/y"])
-def test_an_address_that_names_nothing_gets_a_page(site: str, path: str) -> None:
+def test_an_address_that_names_nothing_gets_a_page(site: httpx.Client, path: str) -> None:
     """Names too long for a file and numbers that are none are answered like a missing page."""
-    answer = httpx.get(site + path)
+    answer = site.get(path)
     assert answer.status_code == 404
     assert answer.headers["content-type"].startswith("text/html")
 
 
-def test_a_host_that_is_no_name_is_refused(site: str) -> None:
+def test_a_host_that_is_no_name_is_refused(site: httpx.Client) -> None:
     """A Host header that cannot be read is answered as one that is not ours."""
-    assert httpx.get(site, headers={"host": "["}).status_code == 421
+    assert site.get("/", headers={"host": "["}).status_code == 421
 
 
 @pytest.mark.parametrize("name", ["references", ".staging"])
@@ -294,8 +295,8 @@ def test_no_folder_beside_is_shown_through_a_link(tmp_path: Path, name: str) -> 
     folder = make_idea(tmp_path / "runs", git=False, runs=1, log_lines=2)
     (folder / ".holder").write_text("elsewhere 1\n")
     (folder / name).symlink_to(beside if name == "references" else beside / ".staging")
-    with served(folder) as address:
-        assert "secret" not in httpx.get(f"{address}/idea/{folder.name}").text
+    with visited(folder) as client:
+        assert "secret" not in client.get(f"/idea/{folder.name}").text
 
 
 def test_lines_of_other_systems_are_whole(tmp_path: Path) -> None:
