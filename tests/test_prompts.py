@@ -9,6 +9,7 @@ from jinja2.meta import find_undeclared_variables
 
 from ai_scientist.errors import SetupError
 from ai_scientist.inputs.prompts import Prompts, clip
+from ai_scientist.records import Check, Results, Run
 
 FOLDER = Path(__file__).parents[1] / "prompts"
 
@@ -47,6 +48,23 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """A checkout without prompts/ is a set-up error, not a traceback."""
     with pytest.raises(SetupError, match="prompts"):
         Prompts(tmp_path / "prompts")
+
+
+def test_what_an_experiment_says_makes_no_prompt_long() -> None:
+    """A run that moves a thousand keys is told to the coder in a few."""
+    moved = tuple(f"config/key_{number}" for number in range(1000))
+    check = Check(gate="effect", verdict="finding", detail="x" * 100_000)
+    run = Run(
+        name="run_1",
+        title="T",
+        results=Results(metrics={}),
+        confounded=moved,
+        checks=(check,),
+    )
+    told = Prompts(FOLDER)(
+        "experiment/ran.j2", outcome=run, idea=None, plan="", limits=None, progress=None
+    )
+    assert len(told) < 6000
 
 
 def test_clip_keeps_both_ends() -> None:

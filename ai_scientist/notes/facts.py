@@ -23,6 +23,7 @@ from ai_scientist.run_folder.workspace import run_number
 
 END_OF_FACTS = "[end of facts]"
 MAX_CONFIGURATION_ROWS = 12
+MAX_VALUE = 120
 MAX_METRIC_ROWS = 24
 MAX_TABLE_METRICS = 8
 MAX_ITEM_ROWS = 6
@@ -64,7 +65,8 @@ def facts(run: Run, baseline: Run, specs: Mapping[str, MetricSpec]) -> str:
     ]
     if run.name != baseline.name:
         lines += _configuration_lines("run_0", run.config_diff_baseline)
-    lines += [f"Confounded by: {', '.join(run.confounded)}"] if run.confounded else []
+    if run.confounded:
+        lines.append(f"Confounded by: {', '.join(_some(run.confounded))}")
     lines += [
         _one_line(f"Gate `{check.gate}`: {check.verdict}: {check.detail}")
         for check in run.checks
@@ -189,14 +191,21 @@ def _configuration_lines(against: str, moved: Mapping[str, tuple[Scalar, Scalar]
     if not moved:
         return [f"Configuration: no value differs from {against}"]
     shown = [
-        f"{key.rpartition('config/')[2]}: {old!r} -> {new!r}" for key, (old, new) in moved.items()
+        f"{key.rpartition('config/')[2]}: {_short(old)} -> {_short(new)}"
+        for key, (old, new) in moved.items()
     ]
-    more = (
-        [f"{len(shown) - MAX_CONFIGURATION_ROWS} more"]
-        if len(shown) > MAX_CONFIGURATION_ROWS
-        else []
-    )
-    return [f"Configuration against {against}: " + "; ".join(shown[:MAX_CONFIGURATION_ROWS] + more)]
+    return [f"Configuration against {against}: {'; '.join(_some(shown))}"]
+
+
+def _some(rows: Sequence[str]) -> list[str]:
+    """Return the first rows, and how many more there are."""
+    left = len(rows) - MAX_CONFIGURATION_ROWS
+    return [*rows[:MAX_CONFIGURATION_ROWS], *([f"{left} more"] if left > 0 else [])]
+
+
+def _short(value: Scalar) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…"
 
 
 def arm_lines(arms: Mapping[str, Results], specs: Mapping[str, MetricSpec]) -> list[str]:
