@@ -296,6 +296,7 @@ if __name__ == "__main__":
     ("content", "code", "words"),
     [
         ("def f(): pass\ndef f(): pass\n", "def f(): return 1\n", "more than once .* 1, 2"),
+        ("a = 1; b = 2\n", "a = 3\n", "Line 1 of e.py holds more than `a`"),
         ("x = 1\n", "print(1)\nfor i in y: pass\n", "neither a definition nor an import"),
         ("x = 1\n", "'just a text'\n", "holds no definition"),
         ("x = (\n", "x = 1\n", "as it is is not valid Python"),

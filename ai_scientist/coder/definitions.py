@@ -59,6 +59,7 @@ def replace_definitions(content: str, code: str, *, file: str) -> str:
             changes.append((anchor, anchor, [*text, "", ""]))
             continue
         place = places[0]
+        _refuse_shared_lines(tree, place, file)
         keeps_decorators = part.start == part.body and part.comment == part.start
         start = place.body if keeps_decorators else place.start
         if part.comment < part.start:
@@ -67,6 +68,20 @@ def replace_definitions(content: str, code: str, *, file: str) -> str:
         anchor = place.comment
     changes += _new_imports(tree, sent, new)
     return _apply(lines, changes, file=file)
+
+
+def _refuse_shared_lines(tree: ast.Module, place: _Part, file: str) -> None:
+    """Raise ReplyError where a definition shares a line with another statement, lost with it."""
+    inside = [
+        node
+        for node in tree.body
+        if node.lineno - 1 < place.end and place.start < (node.end_lineno or node.lineno)
+    ]
+    if len(inside) > 1:
+        raise ReplyError(
+            f"Line {place.body + 1} of {file} holds more than `{place.name}`, which cannot be "
+            "replaced alone. Send a SEARCH/REPLACE block for that line."
+        )
 
 
 def _apply(lines: list[str], changes: list[tuple[int, int, list[str]]], *, file: str) -> str:
