@@ -155,7 +155,9 @@ PLACE = re.compile(
     r")((?::\d+)*):([ab])\}|\{(nseeds|nruns)\}"
 )
 
-SETTING = re.compile(r"\{set:(?P<run>\d+|\*):(?P<key>[A-Za-z_]\w*):(?P<value>[^{}:]+)\}")
+SETTING = re.compile(
+    r"\{set:(?P<run>\d+|\*):(?P<key>[A-Za-z_]\w*):(?P<value>(?:[^{}:]|\{[^{}]*\})+)\}"
+)
 """A setting of one run, or of all: `{set:1:k:32}` prints 32, and run 1 has stored k = 32."""
 
 
@@ -163,7 +165,8 @@ def with_settings(text: str, evidence: Evidence) -> Evidence:
     """Return the evidence of a template: its runs have stored the settings that it states."""
     configs = {name: dict(config) for name, config in evidence.configs.items()}
     for match in SETTING.finditer(text):
-        stated = float(next(find_numerals(match["value"])).value)
+        plain = match["value"].replace("{,}", ",").replace(r"\times", "×")
+        stated = float(next(find_numerals(plain)).value)
         for name in configs if match["run"] == "*" else [f"run_{match['run']}"]:
             configs[name][f"config/{match['key']}"] = stated
     return replace(evidence, configs=configs)

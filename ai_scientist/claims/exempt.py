@@ -41,7 +41,7 @@ CONVENTION = re.compile(
 )
 P_VALUE = re.compile(
     r"\bp\s*(?:-?values?)?\s*[<≤>]\s*\Z"
-    r"|\bp-?\s?values?\b[^.;]{0,80}(?:[<≤>]|below|under|less than)\s*\Z",
+    r"|\bp-?\s?values?\b(?:[^.]|\.\d){0,160}(?:[<≤>]|below|under|less than)\s*\Z",
     re.I,
 )
 OUT_OF = re.compile(r"(?<![\w.,])\d{1,6}\s+(?:out\s+)?of\s+(?:the\s+)?\Z")

@@ -22,7 +22,7 @@ from ai_scientist.judging.statistics import critical_value
 
 SOFTENED = ("unsupported_number", "wrong_attribution")
 MAX_RUNS = 12
-ONLY_WHERE_SAID = ("scale", "interval")
+ONLY_WHERE_SAID = ("scale", "interval", "middle")
 """So many values that some would fit any number."""
 POWERS = (-6, -3, -2, -1, 1, 2, 3, 4, 6)
 CUES = {
@@ -58,6 +58,7 @@ CUES = {
         r"\bCIs?\b|\binterval|\bconfidence|\[\s*[-+−]?\d|1\.96|\b2\s?(?:×|x|\*|·)?\s?(?:SE|σ|s\.e)|\bmargin",
         re.I,
     ),
+    "middle": re.compile(r"\bmid(?:-?points?|way|dle)\b|\bhalf\b|\bhalfway\b|\bhalves\b", re.I),
     "median": re.compile(r"\bmedian", re.I),
     "mean": re.compile(r"\bmean|\baverag|\bmedian|\bpooled\b|\boverall\b", re.I),
 }
@@ -198,6 +199,8 @@ class Quantities:
             return
         of = f"{self.evidence.names[path]} between {run} and {base}"
         value, reference = runs[run].metrics[path], runs[base].metrics[path]
+        yield "middle", f"the middle of {of}", (value + reference) / 2
+        yield "middle", f"half of the difference of {of}", (value - reference) / 2
         for how, number in derivations(value, reference, numeral, " points"):
             yield "", f"{how} of {of}", number
         if reference and numeral.percent is False and percent:

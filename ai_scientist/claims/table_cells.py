@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from ai_scientist.claims.binding import Binding, Scene
 from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.exempt import known_setting
-from ai_scientist.claims.judging import Judge, Ruling, derivations, shows
+from ai_scientist.claims.judging import REFERENCE, Judge, Ruling, derivations, shows
 from ai_scientist.claims.numerals import Numeral, find_numerals
 from ai_scientist.claims.quantities import Quantities
-from ai_scientist.claims.reading import Label, label_doubt
+from ai_scientist.claims.reading import IN_BRACKETS, Label, label_doubt
 from ai_scientist.claims.units import Cell, Table
 from ai_scientist.claims.vocabulary import MetricMention, RunMention, Vocabulary
 
@@ -88,12 +88,13 @@ class TableJudge:
                 ]
                 continue
             corner = columns[0].text if columns else ""
+            label = self._with_run(label, row, columns)
             if not label.runs and (RUN_HEADER.search(corner) or VARIANT_HEADER.search(corner)):
                 kind = "run" if RUN_HEADER.search(corner) else "variant"
                 label = self._label(f"{kind} {first.text.strip()}")
             if label.metrics or label.runs:
                 above = label.metrics
-            elif not columns_name and first.text.strip():
+            elif not columns_name and first.text.strip() and not self._is_setting(label):
                 label = replace(label, metrics=above, inherited=bool(above))
             rulings = list(self._row(row, label, columns, caption))
             every += self._one_metric_per_row(rulings)
@@ -101,6 +102,13 @@ class TableJudge:
         if transformed and len(every) > 1 and all(one.ruling.kind for one in every):
             every = [_opened(one, transformed[0]) for one in every]
         yield from every
+
+    def _with_run(self, label: Label, row: tuple[Cell, ...], columns: list[Label]) -> Label:
+        """Add to a row's label the run that a column of its own names by number."""
+        for cell, column in list(zip(row, columns, strict=False))[1:]:
+            if not label.runs and RUN_HEADER.search(column.text) and cell.text.strip().isdigit():
+                return replace(label, runs=tuple(self.vocabulary.runs(f"run {cell.text.strip()}")))
+        return label
 
     def _row(
         self, row: tuple[Cell, ...], label: Label, columns: list[Label], caption: Label
@@ -141,7 +149,7 @@ class TableJudge:
             if ruling.kind and change and not numeral.value and binding.runs == ("run_0",):
                 ruling = Ruling(verdict="derived", evidence="the baseline against itself")
             if ruling.kind:
-                beside = f"{before} {'±' if position and before.endswith('(') else ''}"
+                beside = f"{before}{'±' if position and before.endswith('(') else ''}{typed.text}"
                 ruling = self._milder(ruling, numeral, spot, beside, change=delta)
             yield CellRuling(
                 numeral=numeral,
@@ -154,7 +162,10 @@ class TableJudge:
         self, runs: tuple[RunMention, ...], metrics: tuple[MetricMention, ...], around: _Around
     ) -> Binding:
         """Return what a cell is bound to: by its column or row, else by the caption."""
-        captioned = tuple(mention for mention in around.caption.runs if mention.sure)
+        said = around.caption
+        captioned = tuple(
+            m for m in said.runs if m.sure and not REFERENCE.search(said.text[: m.start])
+        )
         own = runs or (captioned if len(captioned) == 1 else ())
         kind = own[0].kind if own else ""
         paths = metrics[0].paths if metrics else ()
@@ -196,6 +207,8 @@ class TableJudge:
         if not (runs and paths) and (what := self.quantities.somewhere(numeral, words)):
             return Ruling(verdict="ambiguous", evidence=f"could be {what}")
         reason = label_doubt(spot.column, spot.label, self.vocabulary, change=change)
+        if IN_BRACKETS.search(beside):
+            reason = "it stands in brackets, as the ends of an interval do"
         if not spot.column.text and (spot.around.headed or len(spot.around.left) > 1):
             reason = "its column has no header"
         if reason:

@@ -33,7 +33,7 @@ CHANGE = """
 LIGHT_WORDS, CHANGE_WORDS = frozenset(LIGHT.split()), frozenset(CHANGE.split())
 OTHER_QUANTITY = re.compile(
     r"\b(?:seeds?|epochs?|steps?|averag\w*|avg|means?|median|max\w*|min\w*|rang\w*|span\w*|spread"
-    r"|variation|deviat\w*|standard|std|sds?|sem?s?|cvs?|cis?|intervals?|p-values?|half|halv\w+|doubl\w+"
+    r"|variation|deviat\w*|standard|std|sds?|sem?s?|cvs?|cis?|intervals?|p-values?|half\w*|halv\w+|mid(?:-?points?|way)|doubl\w+"
     r"|twice|thirds?|quarters?|sum|total\w*|combin\w*|pool\w*|overall|each|every|all|per"
     r"|except|exclud\w*|without|before|after|earlier|previous\w*|former|latter|initial\w*|first"
     r"|second|fourth|last|relative|ratio|factor|normali\w*|log|subset|split|held|valid\w*|layers?"
