@@ -10,6 +10,7 @@ import pytest
 from ai_scientist.errors import ReplyError
 from ai_scientist.judging.deviations import deviations
 from ai_scientist.judging.hypotheses import digest, judge, parse_hypotheses
+from ai_scientist.notes.facts import facts
 from ai_scientist.records import (
     Attempt,
     AttemptKind,
@@ -69,6 +70,16 @@ def test_confirmed_needs_seeds() -> None:
     decided, reason = verdict(two(results(gain=1.0), results(gain=1.5)))
     assert decided is Verdict.UNDECIDED
     assert "one seed, noise not measured" in reason
+
+
+def test_what_a_template_says_of_a_name_holds_for_each_data_set() -> None:
+    """Its noise counts in notes and verdict alike, also where two paths end in the name."""
+    base, run = (Results(metrics={"a/gain": gain, "b/gain": 1.0}) for gain in (1.0, 9.0))
+    specs = {"gain": MetricSpec(name="gain", noise=0.1)}
+    said = verdict(two(base, run), replace(UP, metric="a/gain"), specs)
+    assert said[0] is Verdict.CONFIRMED
+    assert "template noise" in said[1]
+    assert "template noise" in facts(two(base, run)["run_1"], two(base, run)["run_0"], specs)
 
 
 def test_refuted_in_the_other_direction_or_too_small() -> None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ai_scientist.errors import ReplyError
-from ai_scientist.judging.hypotheses import spec_of
 from ai_scientist.judging.statistics import Comparison, compare
 from ai_scientist.records import Idea, MetricSpec, Results, Run, Scalar, Study
-from ai_scientist.results.naming import ends_with, metric_names, nearest, resolve
+from ai_scientist.results.naming import ends_with, metric_names, nearest, resolve, spec_at
 
 LOWER_IS_BETTER = (
     "loss",
@@ -144,13 +143,13 @@ class Evidence:
             self.runs[base],
             self.runs[run],
             path,
-            spec=spec_of(path, self.paths, self.specs),
+            spec=spec_at(path, self.specs),
             n_tried=tried if base == "run_0" else 1,
         )
 
     def better(self, path: str) -> int:
         """Return +1 where higher is better, -1 where lower is, 0 where nobody says."""
-        spec = spec_of(path, self.paths, self.specs)
+        spec = spec_at(path, self.specs)
         if spec is not None and spec.direction != "none":
             return 1 if spec.direction == "increase" else -1
         last = path.rsplit("/", 1)[-1].lower()

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ai_scientist.errors import InputError
 from ai_scientist.machine.hardware import describe_hardware
 from ai_scientist.records import Direction, Guard, Idea, MetricSpec, Profile, Template
+from ai_scientist.results.naming import spec_at
 
 FOREIGN_DISK_GB = 50.0
 """What one run of a foreign template may write: some save a checkpoint at each step."""
@@ -219,7 +220,7 @@ def evaluations_named(template: Template, profile: Profile, idea: Idea | None) -
     if idea is None:
         return ()
     metrics = [one.metric for one in idea.hypotheses] + [one.metric for one in idea.guards]
-    specs = [template.metrics.get(metric.rsplit("/", 1)[-1]) for metric in metrics]
+    specs = [spec_at(metric, template.metrics) for metric in metrics]
     wanted = {spec.evaluation for spec in specs if spec is not None}
     return tuple(name for name in profile.evaluations if name in wanted)
 

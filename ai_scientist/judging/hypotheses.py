@@ -30,7 +30,7 @@ from ai_scientist.records import (
     Study,
     Verdict,
 )
-from ai_scientist.results.naming import resolve, short_name
+from ai_scientist.results.naming import resolve, short_name, spec_at
 from ai_scientist.results.reading import config_diff
 from ai_scientist.results.tables import format_as_measured, format_number
 
@@ -181,7 +181,7 @@ def _decide(
     run, path = chosen.run, chosen.path
     rivals = _rivals(path, run, against)
     rival = max(rivals, key=lambda name: sign * rivals[name].metrics[path])
-    spec = spec_of(path, run.results.metrics, metrics)
+    spec = spec_at(path, metrics)
     seen = compare(rivals[rival], run.results, path, spec=spec, n_tried=n_tried)
     words = _evidence(seen, run.name, rival)
     if chosen.unmatched:
@@ -227,7 +227,7 @@ def _within_guards(
                 path = stand_in(guard.metric, metrics, (run.results, against.results))
             else:
                 path = resolve(guard.metric, run.results.metrics)
-            spec = spec_of(path, run.results.metrics, metrics)
+            spec = spec_at(path, metrics)
             seen = compare(against.results, run.results, path, spec=spec)
         except (ReplyError, KeyError):
             where = " where both are matched" if chosen.unmatched else ""
@@ -248,20 +248,6 @@ def _within_guards(
             )
             return verdict(Verdict.REFUTED if sure else Verdict.UNDECIDED, why)
     return verdict(Verdict.CONFIRMED, "All guards hold." if guards else "No guards were set.")
-
-
-def spec_of(
-    path: str, paths: Iterable[str], metrics: Mapping[str, MetricSpec]
-) -> MetricSpec | None:
-    """Return what the template says of the metric at `path`, if anything."""
-    paths = list(paths)
-    for spec in metrics.values():
-        try:
-            if resolve(spec.name, paths) == path:
-                return spec
-        except ReplyError:
-            continue
-    return None
 
 
 def _evidence(seen: Comparison, run: str, rival: str) -> str:

@@ -18,6 +18,7 @@ from itertools import islice
 from ai_scientist.judging.items import Spread, spreads
 from ai_scientist.judging.statistics import Comparison, compare
 from ai_scientist.records import Idea, MetricSpec, Results, Run, Scalar, Template
+from ai_scientist.results.naming import spec_at
 from ai_scientist.results.tables import format_number, format_with_error
 from ai_scientist.run_folder.workspace import run_number
 
@@ -88,11 +89,11 @@ def metric_rows(
     for path in paths[:limit]:
         error = run.results.stderr.get(path)
         row = f"{path} = {format_with_error(run.results.metrics[path], error)}"
-        spec = specs.get(path.split("/")[-1]) or MetricSpec(name=path)
-        if run.name != baseline.name and path in baseline.results.metrics and not spec.volatile:
-            row += (
-                f"; {describe_comparison(compare(baseline.results, run.results, path, spec=spec))}"
-            )
+        spec = spec_at(path, specs)
+        compared = run.name != baseline.name and path in baseline.results.metrics
+        if compared and not (spec and spec.volatile):
+            seen = compare(baseline.results, run.results, path, spec=spec)
+            row += f"; {describe_comparison(seen)}"
         rows.append(row)
     if len(paths) > limit:
         rows.append(f"… and {len(paths) - limit} more metrics in {run.name}/final_info.json")
@@ -133,9 +134,9 @@ def describe_comparison(seen: Comparison) -> str:
 def shown_metrics(run: Run, specs: Mapping[str, MetricSpec]) -> list[str]:
     """Return the run's metric paths, those the template describes first, in its order."""
     order = {name: number for number, name in enumerate(specs)}
-    known = [path for path in run.results.metrics if path.split("/")[-1] in order]
-    rest = [path for path in run.results.metrics if path.split("/")[-1] not in order]
-    return [*sorted(known, key=lambda path: order[path.split("/")[-1]]), *rest]
+    found = {path: spec_at(path, specs) for path in run.results.metrics}
+    places = {path: order.get(spec.name, 0) for path, spec in found.items() if spec}
+    return sorted(found, key=lambda path: places.get(path, len(order)))
 
 
 def results_table(
@@ -147,10 +148,8 @@ def results_table(
     below them the references.
     """
     baseline = next(iter(runs.values()))
-    names = [spec.name for spec in template.metrics.values() if not spec.volatile]
-    paths = [
-        path for path in shown_metrics(baseline, template.metrics) if path.split("/")[-1] in names
-    ]
+    specs = template.metrics
+    paths = [path for path in shown_metrics(baseline, specs) if _is_compared(path, specs)]
     paths = (paths or list(baseline.results.metrics))[:MAX_TABLE_METRICS]
     best = best_run(runs, template)
     shown = {"run_0", best, *list(runs)[-2:]}
@@ -169,14 +168,15 @@ def results_table(
 
 def best_run(runs: Mapping[str, Run], template: Template) -> str:
     """Return the run that is best in the template's primary metric, by its mean."""
-    spec = template.metrics.get(template.primary_metric or "")
+    specs = template.metrics
+    spec = specs.get(template.primary_metric or "")
     if spec is None or spec.direction == "none":
         return list(runs)[-1]
     sign = 1.0 if spec.direction == "increase" else -1.0
 
     def score(name: str) -> float:
         metrics = runs[name].results.metrics
-        values = [value for path, value in metrics.items() if path.split("/")[-1] == spec.name]
+        values = [value for path, value in metrics.items() if spec_at(path, specs) == spec]
         return sign * values[0] if values else -math.inf
 
     return max(runs, key=score)
@@ -239,7 +239,7 @@ def _described(results: Results, specs: Mapping[str, MetricSpec]) -> str:
 
 
 def _is_compared(path: str, specs: Mapping[str, MetricSpec]) -> bool:
-    spec = specs.get(path.rsplit("/", maxsplit=1)[-1])
+    spec = spec_at(path, specs)
     return spec is not None and not spec.volatile
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from ai_scientist.errors import ReplyError
+from ai_scientist.records import MetricSpec
 
 
 def metric_names(paths: Iterable[str]) -> dict[str, str]:
@@ -72,6 +73,16 @@ def resolve(name: str, paths: Iterable[str]) -> str:
         options = ", ".join(repr(names[path]) for path in matches[:8])
         raise ReplyError(f"{name!r} could mean any of {options}. Write one of these.")
     raise ReplyError(f"There is no metric named {name!r}.{nearest(name, names.values())}")
+
+
+def spec_at(path: str, specs: Mapping[str, MetricSpec]) -> MetricSpec | None:
+    """Return what a template says of the metric at `path`: by its whole path, else by an end of it.
+
+    Several paths may end alike, as the loss of each of two data sets does: what is said is said of
+    all of them.
+    """
+    ends = (specs.get(end) for end in reversed(_raw(path)))
+    return next((spec for spec in ends if spec is not None), None)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ai_scientist.judging.statistics import compare
 from ai_scientist.notes.facts import describe_comparison
 from ai_scientist.records import MetricSpec, Results, Run, Scalar, Study
-from ai_scientist.results.naming import metric_names
+from ai_scientist.results.naming import metric_names, spec_at
 from ai_scientist.results.tables import format_number, format_percent, format_with_error
 
 L0 = ("l0", "mean_l0", "l0_sparsity")
@@ -41,9 +41,8 @@ class MetricRow:
 
 
 def spec_of(path: str, specs: Mapping[str, MetricSpec]) -> MetricSpec:
-    """Return what the template says of a metric, by full path or by its last word."""
-    last = path.rsplit("/", maxsplit=1)[-1]
-    return specs.get(path) or specs.get(last) or MetricSpec(name=last)
+    """Return what the template says of a metric; of one that it does not know, only the name."""
+    return spec_at(path, specs) or MetricSpec(name=path.rsplit("/", maxsplit=1)[-1])
 
 
 def metric_rows(study: Study, run: Run, against: Run | None = None) -> list[MetricRow]:

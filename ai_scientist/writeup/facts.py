@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ai_scientist.errors import ReplyError
-from ai_scientist.records import Judgement, MetricSpec, Results, Run, Study, Verdict
-from ai_scientist.results.naming import metric_names, resolve
+from ai_scientist.records import Judgement, Results, Run, Study, Verdict
+from ai_scientist.results.naming import metric_names, resolve, spec_at
 from ai_scientist.results.tables import format_with_error
 from ai_scientist.writeup.typeset import breakable, clip, column, escape, long_table, said, table
 
@@ -19,11 +19,6 @@ MAX_COLUMNS = 5
 def paths_of(study: Study) -> list[str]:
     """Return every metric path of the study, in the order of first appearance."""
     return list(dict.fromkeys(p for run in study.runs.values() for p in run.results.metrics))
-
-
-def spec_of(study: Study, path: str) -> MetricSpec | None:
-    """Return what the template says of a metric path, or None."""
-    return study.metrics.get(path) or study.metrics.get(path.rsplit("/", 1)[-1])
 
 
 def key_metrics(study: Study) -> list[str]:
@@ -40,7 +35,7 @@ def key_metrics(study: Study) -> list[str]:
             found.append(resolve(name, paths))
         except ReplyError:
             continue  # a metric that no run measured has no column
-    steady = [p for p in paths if not getattr(spec_of(study, p), "volatile", False)]
+    steady = [p for p in paths if not getattr(spec_at(p, study.metrics), "volatile", False)]
     return list(dict.fromkeys(found or steady))[:MAX_COLUMNS]
 
 
@@ -105,7 +100,7 @@ def _head(name: str, arrow: str) -> str:
 
 
 def _arrow(study: Study, path: str) -> str:
-    spec = spec_of(study, path)
+    spec = spec_at(path, study.metrics)
     arrows = {"increase": r"~$\uparrow$", "decrease": r"~$\downarrow$"}
     return arrows.get(spec.direction, "") if spec else ""
 
