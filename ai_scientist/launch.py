@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -27,7 +27,7 @@ from ai_scientist.model.prices import load_prices
 from ai_scientist.model.recorded import load_recording
 from ai_scientist.model.wire import check_model
 from ai_scientist.preflight import agree_to_measure, describe_missing_baseline, describe_plan
-from ai_scientist.records import Code, Idea, Json, Limits, Template
+from ai_scientist.records import Code, Idea, Json, Limits, Profile, Template
 from ai_scientist.run_folder.journal import FolderJournal, FolderLock, last_commit, read_events
 from ai_scientist.run_folder.workspace import RunFolder, create_run_folder, open_run_folder
 from ai_scientist.steps.keeping import KEPT
@@ -217,29 +217,39 @@ def complete_settings(
             base_url=settings.base_url,
             known=sorted(load_prices()),
         )
-    profile = settings.profile or default_profile(template, recorded=recorded)
+    profile = settings.profile or default_profile(template, recorded=recorded, variables=os.environ)
     shipped = template.folder == (places.templates / template.name).resolve()
     known = template.name if shipped else str(template.folder)
     return replace(settings, profile=profile, template=known)
 
 
-def default_profile(template: Template, *, recorded: bool) -> str:
-    """Return full where a GPU is and the template can use it, else small, else what there is.
+def default_profile(template: Template, *, recorded: bool, variables: Mapping[str, str]) -> str:
+    """Return full where its GPU and the folders it reads are there, else small, else what there is.
 
-    Raises InputError for the person where the template has none.
+    `variables` is the environment that names those folders. Raises InputError for the person where
+    the template has no profile.
     """
-    from ai_scientist.machine.hardware import describe_hardware
-
     if not template.profiles:
         raise InputError(
             f"{template.folder}/template.toml describes no profile",
             hint="add at least [profiles.small], see docs/templates.md",
         )
-    if "full" in template.profiles and not recorded:
-        needs_gpu = template.profiles["full"].gpus > 0
-        if template.foreign or not needs_gpu or describe_hardware().get("gpus"):
-            return "full"
+    full = template.profiles.get("full")
+    if full is not None and not recorded and (template.foreign or has_its_needs(full, variables)):
+        return full.name
     return "small" if "small" in template.profiles else next(iter(template.profiles))
+
+
+def has_its_needs(profile: Profile, variables: Mapping[str, str]) -> bool:
+    """Tell whether this machine has the GPUs of a profile and the folders that it reads."""
+    from ai_scientist.execution.bench import find_inputs
+    from ai_scientist.machine.hardware import describe_hardware
+
+    try:
+        find_inputs(profile, variables)
+    except InputError:
+        return False
+    return int(describe_hardware().get("gpus") or 0) >= profile.gpus
 
 
 def check_disk(runs: Path) -> None:
@@ -270,6 +280,7 @@ def work_on(assignment: Assignment, *, dry_run: bool = False) -> int:
         staff = stack.enter_context(assemble(assignment, journal, os.environ, report))
         start = starting_code(folder, assignment.template)
         profile = staff.laboratory.bench.profile
+        report(f"template {assignment.template.name}, profile {profile.name}")
         controls = len(assignment.idea.controls)
         plan = describe_plan(start, profile, assignment.settings, staff.model, controls=controls)
         for line in plan:

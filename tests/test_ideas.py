@@ -118,5 +118,5 @@ def test_no_content_gets_past_the_door_unchecked(entry: dict[str, Any]) -> None:
 
 def test_the_shipped_ideas_are_good() -> None:
     """Every idea of the repository passes the door."""
-    for path in (Path(__file__).parents[1] / "ideas").glob("*.json"):
-        assert read_ideas(path)
+    files = sorted((Path(__file__).parents[1] / "ideas").glob("*.json"))
+    assert "label_smoothing_digits" in [idea.name for path in files for idea in read_ideas(path)]

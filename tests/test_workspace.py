@@ -199,7 +199,25 @@ def test_a_template_without_profiles_is_told(tmp_path: Path) -> None:
         shutil.copy(PROJECT / "templates" / "digits" / name, tmp_path)
     (tmp_path / "template.toml").write_text("[template]\n")
     with pytest.raises(InputError, match="no profile"):
-        default_profile(load_template(tmp_path), recorded=True)
+        default_profile(load_template(tmp_path), recorded=True, variables={})
+
+
+def test_the_full_profile_is_taken_where_all_it_needs_is_there(tmp_path: Path) -> None:
+    """Without its GPU or a folder that it reads, or with recorded replies, it is the small one."""
+    for name in ("experiment.py", "plot.py", "prompt.json"):
+        shutil.copy(PROJECT / "templates" / "digits" / name, tmp_path)
+    settings = '[template]\n[profiles.small]\n[profiles.full]\ninputs = ["WEIGHTS/hub"]\n'
+    (tmp_path / "hub").mkdir()
+    there = {"WEIGHTS": str(tmp_path)}
+    for gpus, variables, recorded, profile in (
+        (0, there, False, "full"),
+        (0, there, True, "small"),
+        (0, {}, False, "small"),
+        (99, there, False, "small"),
+    ):
+        (tmp_path / "template.toml").write_text(f"{settings}gpus = {gpus}\n")
+        template = load_template(tmp_path)
+        assert default_profile(template, recorded=recorded, variables=variables) == profile
 
 
 def test_a_template_that_an_idea_names_by_its_path_is_found_again(tmp_path: Path) -> None:
