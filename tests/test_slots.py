@@ -187,6 +187,19 @@ def test_too_many_are_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_a_link_in_the_place_of_the_locks_opens_nothing(tmp_path: Path) -> None:
+    """Who puts a link to our folder where the locks belong does not get it opened to everybody."""
+    ours = tmp_path / "ours"
+    ours.mkdir(mode=0o700)
+    (tmp_path / "locks").symlink_to(ours)
+    with (
+        pytest.raises(SetupError, match="lock folder"),
+        SlotPool(tmp_path / "locks").acquire(0),
+    ):
+        pass
+    assert ours.stat().st_mode & 0o7777 == 0o700
+
+
 @pytest.mark.parametrize(("threads_each", "at_once"), [(1, 4), (2, 2), (3, 1), (9, 1)])
 def test_cores_are_slots_too(tmp_path: Path, threads_each: int, at_once: int) -> None:
     """Without GPUs, as many runs go on at once as the cores hold threads of theirs, and no more."""

@@ -191,11 +191,18 @@ class SlotPool:
 
 
 def make_lock_folder(folder: Path) -> None:
-    """Create the folder so that every user may add to it and none may remove another's files."""
+    """Create the folder so that every user may add to it and none may remove another's files.
+
+    A link in its place is not followed: who made it could so open a folder of ours to everybody.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if folder.stat().st_uid == os.getuid():
-            folder.chmod(0o1777)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if os.fstat(descriptor).st_uid == os.getuid():
+                os.fchmod(descriptor, 0o1777)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise SetupError(
             f"the lock folder {folder} cannot be made: {(error.strerror or '').lower()}",
