@@ -30,7 +30,8 @@ def launch(argv: Sequence[str]) -> int:
 
         return launch_ideas(options)
 
-    return guard(work)
+    several = bool(options.ideas) or len(options.idea) > 1
+    return guard(work, again="the same command" if several else "--resume RUN_DIR")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -46,9 +47,10 @@ def main(argv: Sequence[str]) -> int:
     return guard(work)
 
 
-def guard(work: Callable[[], int]) -> int:
+def guard(work: Callable[[], int], *, again: str = "") -> int:
     """Turn an expected error into its two lines and its exit code; a bug keeps its traceback.
 
+    `again` is what goes on with work that ended half-way, where there is such a thing.
     A full disk is nobody's bug, and neither is a reader such as `head` that has seen enough.
     SIGTERM, which a worker or a scheduler sends, ends it as Ctrl-C does: resumable.
     """
@@ -58,7 +60,7 @@ def guard(work: Callable[[], int]) -> int:
         sys.stdout.flush()  # what is buffered fails here, or else when Python ends
         return code
     except KeyboardInterrupt:
-        print("interrupted; --resume RUN_DIR goes on", file=sys.stderr)
+        print(f"interrupted; {again} goes on" if again else "interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # Python flushes once more when it ends, and would complain then.
@@ -69,7 +71,8 @@ def guard(work: Callable[[], int]) -> int:
             raise
         place = f" of {error.filename}" if error.filename else ""
         print(f"error: the disk{place} is full", file=sys.stderr)
-        print("hint: make room (`python -m ai_scientist clean`), then --resume", file=sys.stderr)
+        after = f", then {again} goes on" if again else ""
+        print(f"hint: make room, `python -m ai_scientist clean` helps{after}", file=sys.stderr)
         return FAILED
     except ScientistError as error:
         word = "waiting" if isinstance(error, Waiting) else "error"
