@@ -131,7 +131,7 @@ WRITES: dict[str, Callable[[], object]] = {
     ),
     "change mode outside": lambda: victim("change mode outside").chmod(0o777),
     "change times outside": lambda: os.utime(victim("change times outside"), (1, 1)),
-    "write to /usr": lambda: Path("/usr/local/planted-by-hostile").write_text("x"),
+    "write to /usr": lambda: Path(AIMS["in_usr"]).write_text("x"),
     "change the journal": lambda: (RUN_FOLDER / "events.jsonl").write_text("{}"),
     "change an earlier run": lambda: (RUN_FOLDER / "run_0/final_info.json").write_text("{}"),
     "delete git": lambda: shutil.rmtree(RUN_FOLDER / ".git"),

@@ -37,7 +37,6 @@ OUTSIDE_WRITES = (
     "write through a link", "write through a hard link", "write through ..", "rename outside",
     "change mode outside", "change times outside",
 )  # fmt: skip
-IN_USR = Path("/usr/local/planted-by-hostile")
 SLEEPS_S = 120
 """How long a bomb goes on by itself."""
 
@@ -152,6 +151,7 @@ def plant(folder: Path) -> Iterator[Planted]:
             "udp": listeners["udp"].getsockname()[1],
             "unix": str(folder / "s"),
             "abstract": name,
+            "in_usr": f"/usr/local/planted-by-hostile-{name}",
             "address": host_address(),
             "launcher": str(HERE.parent.parent / "launch_scientist.py"),
         }
@@ -204,9 +204,10 @@ def changed(planted: Planted) -> set[str]:
         found.add("move source away")
     if (planted.staging / "forged.json").exists():
         found.add("forge its outcome")
-    if IN_USR.exists():
+    in_usr = Path(planted.aims["in_usr"])
+    if in_usr.exists():
         found.add("write to /usr")
-        IN_USR.unlink()
+        in_usr.unlink()
     return found
 
 
