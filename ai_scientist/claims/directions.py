@@ -43,9 +43,15 @@ NEGATED = re.compile(r"\b(?:not|no|never|neither|nor|n't|without|hardly)\b[^,;]{
 FROM_TO = re.compile(
     r"\b(?P<word>increas|decreas|reduc|improv|rais|ris|rose|drop|fall|fell|lower|"
     r"grew|grow|declin|degrad|worsen)\w*"
-    r"[^.;]{0,60}?\bfrom\s+[~≈]?\Z",
+    r"(?P<what>(?:(?!\bfrom\b)[^.;]){0,60}?)\bfrom\s+[~≈]?\Z",
     re.I,
 )
+OTHER_VERB = re.compile(
+    r"\b(?:chang|mov|tak|bring|shift|lead|giv|send|mak|turn|go)(?:es|e?s|ed)\b"
+    r"|\b(?:took|brought|led|gave|sent|made|went)\b",
+    re.I,
+)
+"""Of which the first verb is the subject: `raising k changes the loss from …`."""
 SUBJECT = re.compile(r"(?:['’]s)?\s+(?:is|was|has|had|does|did|stands?|lies|sits|ends|comes)\b")
 WHICH = re.compile(r"\b(?:which|whose)\b")
 JOINED = re.compile(r"\b(?:and|or|to)\b|[&–/-]")
@@ -278,6 +284,8 @@ def _from_to(
         match = FROM_TO.search(scene.text[: a.start])
         gap = scene.text[a.end : b.start]
         if not match or not re.fullmatch(r"[^.;]{0,40}?\s+to\s+[~≈]?", gap):
+            continue
+        if OTHER_VERB.search(match["what"]):
             continue
         word = match["word"].lower()
         sign = 1 if word.startswith(("incr", "rai", "ris", "ros", "gr")) else -1

@@ -50,7 +50,7 @@ CUES = {
         re.I,
     ),
     "scale": re.compile(
-        r"(?:×|\bx|\*|\btimes)\s?10|\bscaled\b|\bmultipl|\b1?0?\s?\^|10[⁻²³⁴⁵⁶]|\b1e[-+]?\d"
+        r"(?:×|\bx|\*|\btimes)\s?10|\bpercentages?\b(?!\s*points?)|\bscaled\b|\bmultipl|\b1?0?\s?\^|10[⁻²³⁴⁵⁶]|\b1e[-+]?\d"
         r"|\bunits? of|\bthousand|\bhundred|\bmilli|\bmicro|\bkilo|‰|\bper mille",
         re.I,
     ),

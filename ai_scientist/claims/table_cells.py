@@ -146,7 +146,7 @@ class TableJudge:
             change = delta or (inner and (numeral.signed or numeral.percent))
             scene = Scene(text=cell.text, numerals=(numeral,), runs=spot.runs, metrics=metrics)
             ruling = judge.rule(numeral, binding, scene, change=change)
-            if ruling.kind and change and not numeral.value and binding.runs == ("run_0",):
+            if ruling.kind and change and numeral.value in (0, 1) and binding.runs == ("run_0",):
                 ruling = Ruling(verdict="derived", evidence="the baseline against itself")
             if ruling.kind:
                 beside = f"{before}{'±' if position and before.endswith('(') else ''}{typed.text}"

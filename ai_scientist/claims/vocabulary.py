@@ -36,7 +36,7 @@ SETTING_WORDS = {
     "n_epochs": ("epochs",), "bs": ("batch", "size"), "wd": ("weight", "decay"),
 }  # fmt: skip
 RUN = re.compile(
-    r"\bruns?[\s_~-]{0,2}(?P<first>\d{1,3})(?P<arm>/[A-Za-z][\w-]*)?\b"
+    r"\bruns?[\s_~-]{0,2}(?P<first>\d{1,3})(?!\.\d)(?P<arm>/[A-Za-z][\w-]*)?\b"
     r"(?P<more>(?:\s?(?:,|,?\s?and|&|to|through|–|-|/)\s?(?:runs?[\s_]?)?\d{1,3}\b(?!%|\.\d)"
     r"|\s?vs\.?\s\d{1,3}\b(?!%|\.\d))*)",
     re.I,
