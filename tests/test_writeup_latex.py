@@ -40,6 +40,14 @@ RESULTS = SECTIONS["results"]
         r"\NewCommandCopy\x\input",
         r"\setbox0=\hbox{invisible}",
         r"\fontsize{0.1}{0.1}\selectfont invisible",
+        r"\href{run:/bin/sh}{a program}",
+        r"\href[page=1]{file:///etc/shells}{a file}",
+        r"\url{javascript:app.alert(1)}",
+        r"\url|file:///etc/shells|",
+        r"\hyperref{file:///etc/shells}{a}{b}{c}",
+        r"\Acrobatmenu{Quit}{x}",
+        r"\PushButton[onclick={app.alert(1)}]{x}",
+        r"\begin{Form}x\end{Form}",
     ],
 )
 def test_forbidden_latex_never_reaches_tex(tmp_path: Path, poison: str) -> None:
@@ -60,6 +68,19 @@ def test_forbidden_latex_never_reaches_tex(tmp_path: Path, poison: str) -> None:
     assert command not in desk.section("results")
     sources = "".join(path.read_text() for path in desk.paper.latex.rglob("*.tex"))
     assert "passwd}" not in sources.replace(r"passwd\}", "")
+
+
+def test_addresses_of_pages_and_links_to_parts_are_allowed(tmp_path: Path) -> None:
+    """A link to the web, and one to a part of the paper, cost no call."""
+    links = (
+        r"\url{https://x.org/a_b?c=1\%20d} \href{http://x.org}{y} \hyperref[sec:method]{z}"
+    )
+    desk = Desk(
+        tmp_path,
+        script={("section", "paper/section_results"): [f"{RESULTS}\n{links}\n"]},
+        options={"compile": None},
+    )
+    assert (desk.write().sections_dropped, desk.model.count("repair")) == ((), 0)
 
 
 def test_a_refused_section_is_left_out_visibly(tmp_path: Path) -> None:

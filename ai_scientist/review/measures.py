@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ai_scientist.judging.statistics import compare
 from ai_scientist.notes.facts import describe_comparison
 from ai_scientist.records import MetricSpec, Results, Run, Scalar, Study
-from ai_scientist.results.naming import metric_names, spec_at
+from ai_scientist.results.naming import ends_with, metric_names, spec_at
 from ai_scientist.results.tables import format_number, format_percent, format_with_error
 
 L0 = ("l0", "mean_l0", "l0_sparsity")
@@ -104,11 +104,6 @@ def primary_path(study: Study, run: Run) -> str | None:
         if found:
             return min(found, key=len)
     return None
-
-
-def ends_with(path: str, name: str) -> bool:
-    """Tell whether `name` is a path or the last words of it."""
-    return path == name or path.endswith(f"/{name}")
 
 
 def find_metric(results: Results, names: tuple[str, ...]) -> str | None:

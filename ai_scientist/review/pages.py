@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from ai_scientist.errors import InputError
 from ai_scientist.records import Run, Scalar, Study
+from ai_scientist.results.naming import ends_with
 from ai_scientist.review.charts import Point, Series, plot, tree
 from ai_scientist.review.diffs import Diff, compare_texts, count_changes
 from ai_scientist.review.files import Window, read_ends, read_window
@@ -22,7 +23,6 @@ from ai_scientist.review.links import Links, ServedLinks
 from ai_scientist.review.measures import (
     MetricRow,
     compared_with,
-    ends_with,
     len_seeds,
     metric_row,
     metric_rows,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from ai_scientist.records import Finding, Run
+from ai_scientist.results.naming import ends_with
 from ai_scientist.review.links import Links
-from ai_scientist.review.measures import ends_with
 from ai_scientist.review.prose import Mark, render_line, render_plain
 from ai_scientist.review.story import Story, read_inside
 

@@ -2,7 +2,7 @@
 
 Run by path with the standard library only, by the launcher's base interpreter, as the last step
 before the command of every tier: `python -I -S confine.py JSON -- COMMAND…`. The JSON is what
-`sandbox.py` writes; `Cage` names its keys. Everything here can only take rights away.
+`tiers.py` writes; `Cage` names its keys. Everything here can only take rights away.
 
     Landlock   https://docs.kernel.org/userspace-api/landlock.html (ABI 1 to 7)
     seccomp    https://docs.kernel.org/userspace-api/seccomp_filter.html
@@ -29,7 +29,7 @@ REFUSED = 125
 
 
 class Cage(TypedDict):
-    """What `sandbox.py` asks for."""
+    """What `tiers.py` asks for."""
 
     landlock: Literal["must", "try", "off"]
     readable: list[str]

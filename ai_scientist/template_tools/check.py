@@ -59,7 +59,8 @@ def check_template(
                 found += _rehearse(scratch, template, report)
             else:
                 problem = "experiment.py was not run: there is no smoke profile"
-                found.append(_note("not_run", "experiment.py", problem, "--run runs it, twice"))
+                often = "twice" if template.foreign else "three times"
+                found.append(_note("not_run", "experiment.py", problem, f"--run runs it, {often}"))
                 found += _draw_given(scratch, template)
     except (InputError, SetupError) as error:
         found.append(_defect("environment", "requirements.lock", error.message, error.hint))

@@ -126,7 +126,8 @@ def entry_of(work: Json, taken: Collection[str]) -> Entry:
         fields.append(("journal", escape(venue)))
     for name in ("doi", "url"):
         value = str(work.get(name) or "").strip()
-        if re.fullmatch(r"[\w./:()<>;?=&%~+-]+", value):
+        start = "" if name == "doi" else "https?://"
+        if re.fullmatch(rf"{start}[\w./:()<>;?=&%~+-]+", value):
             fields.append((name, escape(value) if name == "doi" else _address(value)))
     kind = "article" if venue else "misc"
     lines = "".join(f"  {name} = {{{value}}},\n" for name, value in fields if value)

@@ -37,6 +37,11 @@ REFERENCE = re.compile(r"\\(?:ref|eqref|pageref|autoref|cref|Cref|hyperref)\*?\s
 LABEL = re.compile(r"\\label\s*\{([^{}]*)\}")
 PLACED = re.compile(r"\\placefigure\s*\{([^{}]*)\}")
 GRAPHIC = re.compile(r"\\includegraphics\*?\s*(?:\[[^\]]*\])?\s*\{([^{}]*)\}")
+LINK = re.compile(
+    r"(\\(?:href|url)(?![A-Za-z])|\\hyperref(?!\s*\[|[A-Za-z]))\s*(?:\[[^\]]*\])?(?:\s*\{([^{}]*)\})?"
+)
+WEB_ADDRESS = re.compile(r"https?://(?:[^\s\\{}]|\\[%#&_~])+")
+"""Anything else in a PDF may name a program or a file, or run JavaScript."""
 LEAST_WORDS = {"title": 3, "abstract": 40}
 
 
@@ -84,6 +89,9 @@ def forbidden(text: str) -> list[Problem]:
             continue
         if name in refused or PRIMITIVE_FAMILY.match(name):
             found.append(_refused("\\" + name, _why(name)))
+    for command, address in LINK.findall(text):
+        if not WEB_ADDRESS.fullmatch(address):
+            found.append(_refused(command, "a link leads to an http(s) address, in braces"))
     for name in dict.fromkeys(re.findall(r"\\(?:begin|end)\s*\{([^{}]*)\}", text)):
         if name.rstrip("*") in FORBIDDEN_ENVIRONMENTS:
             found.append(_refused(rf"\begin{{{name}}}", "use plain paragraphs instead"))
