@@ -79,7 +79,7 @@ def test_a_real_folder_is_as_the_reference_says(finished_digits: Path) -> None:
         return set(json.loads((finished_digits / name).read_text()))
 
     assert lines("calls.jsonl") <= keys("calls.jsonl") | {"problem", "tokens_estimated"}
-    events = {"kind"} | keys("events.jsonl")
+    events = {"kind"} | keys("events.jsonl") | fields(Limits)  # of the note `limits`
     assert {key for key in lines("events.jsonl") if key != "seconds"} <= events
     assert content("report.json") <= keys("report.json") | {"paper", "reason"}
     assert content("settings.json") == keys("settings.json")

@@ -327,3 +327,12 @@ def test_a_file_that_shrinks_while_it_is_read_ends_nobody(tmp_path: Path) -> Non
     finally:
         ended.set()
         thread.join()
+
+
+def test_an_inbox_that_cannot_be_written_is_said_in_words(tmp_path: Path) -> None:
+    """A file in place of the inbox ends a decision in a sentence with the place."""
+    folder = make_idea(tmp_path / "runs", git=False, runs=1, log_lines=2)
+    (folder / "inbox").rmdir()
+    (folder / "inbox").write_text("")
+    with pytest.raises(InputError, match="inbox cannot be written"):
+        review.decide(folder, "run_1", "approve")

@@ -73,7 +73,6 @@ def write_decision(
             f"{folder.name}/inbox is a link: nothing is written through it",
             hint="make it a plain folder",
         )
-    inbox.mkdir(exist_ok=True)
     path = inbox / f"{time.strftime('%Y%m%dT%H%M%S.%fZ')}_{step.replace('/', '.')}.json"
     content: Json = {
         "decision": decision,
@@ -84,7 +83,13 @@ def write_decision(
         "user": (user or login_name())[:80],
         "time": time.isoformat(timespec="microseconds"),
     }
-    write_json(path, content)
+    try:
+        write_json(path, content)
+    except OSError as error:
+        raise InputError(
+            f"{inbox} cannot be written: {(error.strerror or str(error)).lower()}",
+            hint="make it a folder of yours, with room on its disk",
+        ) from None
     return path
 
 

@@ -64,10 +64,8 @@ class Summary:
     """None: nobody has looked yet, the idea's page does."""
     cost_usd: float | None = None
     gpu_hours: float | None = None
-    seconds: float = 0.0
     started: float = 0.0
     """UNIX time, from the folder's name or else its own time."""
-    changed: float = 0.0
 
     @property
     def verdict(self) -> str:
@@ -172,9 +170,7 @@ def summarize(folder: Path) -> Summary:
         findings=count_findings(report) if ours else None,
         cost_usd=cost,
         gpu_hours=number(report.get("gpu_hours")),
-        seconds=number(report.get("seconds")) or 0.0,
         started=started_at(folder),
-        changed=changed_at(folder),
     )
 
 
