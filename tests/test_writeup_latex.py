@@ -72,9 +72,7 @@ def test_forbidden_latex_never_reaches_tex(tmp_path: Path, poison: str) -> None:
 
 def test_addresses_of_pages_and_links_to_parts_are_allowed(tmp_path: Path) -> None:
     """A link to the web, and one to a part of the paper, cost no call."""
-    links = (
-        r"\url{https://x.org/a_b?c=1\%20d} \href{http://x.org}{y} \hyperref[sec:method]{z}"
-    )
+    links = r"\url{https://x.org/a_b?c=1\%20d} \href{http://x.org}{y} \hyperref[sec:method]{z}"
     desk = Desk(
         tmp_path,
         script={("section", "paper/section_results"): [f"{RESULTS}\n{links}\n"]},
