@@ -10,6 +10,7 @@ import pytest
 from ai_scientist.errors import ReplyError
 from ai_scientist.judging.deviations import deviations
 from ai_scientist.judging.hypotheses import digest, judge, parse_hypotheses
+from ai_scientist.judging.matching import check_matched
 from ai_scientist.notes.facts import facts
 from ai_scientist.records import (
     Attempt,
@@ -295,6 +296,20 @@ def test_unmatched_runs_are_compared_by_what_was_read_off() -> None:
     decided, reason = verdict(armed, metrics=FRONTIER, controls=control)
     assert decided is Verdict.REFUTED
     assert "run_1/plain" in reason
+
+
+def test_an_unmatched_run_says_what_was_read_off() -> None:
+    """The finding of a run at another L0 gives the values at the same one, where both have them."""
+    base, run = read_off(BASE, l0=2.0), read_off(BETTER, l0=3.0)
+    (found,) = check_matched(run, base, FRONTIER)
+    assert found.verdict == "finding"
+    assert "l0 is 3 against 2" in found.detail
+    assert found.detail.endswith(
+        "read off where they are: gain_at_matched_l0 1.502 against 1, "
+        "dead_at_matched_l0 0.1000 against 0.1000"
+    )
+    assert "read off" not in check_matched(results(gain=1.0, l0=3.0), base, FRONTIER)[0].detail
+    assert check_matched(base, base, FRONTIER) == []
 
 
 def test_proposed_hypotheses_are_read_and_hashed() -> None:
