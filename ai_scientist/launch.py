@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 LEAST_FREE_GB = 1.0
 LIMITS_NOTE = "limits"
-"""Kind of the journal's note with the budgets that a launcher was given."""
+"""Kind of the journal's note with budgets that were given anew."""
 BANNER = (
     "Replaying recorded replies: they were written by the authors for this template and are "
     "replayed. Edits, runs, numbers, notes, plots and PDF are made now."
@@ -290,7 +290,8 @@ def work_on(assignment: Assignment, *, dry_run: bool = False) -> int:
                 report(missing)
             report("dry run: everything needed is here; nothing was run or paid")
             return 0
-        journal.note(LIMITS_NOTE, asdict(assignment.settings.limits))
+        if assignment.settings.limits != stored_settings(folder).limits:
+            journal.note(LIMITS_NOTE, asdict(assignment.settings.limits))
         outcome = research(staff, start)
     report(f"stopped: {outcome['stop']}; {outcome['valid_runs']} valid runs; {folder.report}")
     if outcome["valid_runs"] == 0:

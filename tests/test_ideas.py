@@ -38,6 +38,8 @@ def test_a_list_of_ideas_is_read_and_every_key_is_kept(tmp_path: Path) -> None:
         ({"Novelty": 11}, ["`Novelty`", "less than or equal to 10", "11"]),
         ({"Hypotheses": [{"metric": "x", "direction": "up"}]}, ["`Hypotheses.0.direction`", "up"]),
         ({"Controls": [{"name": "c", "set": {}}]}, ["`Controls.0.set`"]),
+        ({"Controls": [{"name": "c", "set": {"k": 1}}] * 2}, ["`Controls`", "`c` stands twice"]),
+        ({"Controls": [{"name": "c" * 99, "set": {"k": 1}}]}, ["`Controls.0.name`", "60"]),
         ({"Guards": [{"metric": "x", "direction": "increase", "limit": -1}]}, ["`Guards.0.limit`"]),
     ],
 )

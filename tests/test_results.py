@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ai_scientist.errors import ReplyError, ResultError
 from ai_scientist.judging.statistics import compare
@@ -222,6 +224,17 @@ def test_names_are_the_shortest_unique_suffixes() -> None:
         resolve("a/los", paths)
     with pytest.raises(ReplyError):
         resolve("", paths)
+
+
+PARTS = st.text("a$-[] 2", max_size=3).map(lambda part: part.strip() or "-")
+PATHS = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
+
+
+@given(st.sets(PATHS, min_size=1, max_size=6))
+def test_a_name_means_its_path_whatever_the_keys(paths: set[str]) -> None:
+    """What the table calls a metric is read as that one and no other, also where keys are odd."""
+    for path, name in metric_names(paths).items():
+        assert resolve(name, paths) == path
 
 
 def test_combine_seeds() -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ai_scientist.errors import InputError
 from ai_scientist.records import Control, Guard, Hypothesis, Idea, Scalar
@@ -39,7 +40,7 @@ class _GuardKeys(BaseModel):
 
 class _ControlKeys(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=60)
     set: dict[str, Scalar] = Field(min_length=1)
 
 
@@ -61,6 +62,15 @@ class _IdeaKeys(BaseModel):
     Hypotheses: list[_HypothesisKeys] = []
     Guards: list[_GuardKeys] = []
     Controls: list[_ControlKeys] = []
+
+    @field_validator("Controls")
+    @classmethod
+    def _name_each_once(cls, controls: list[_ControlKeys]) -> list[_ControlKeys]:
+        # A name is the folder of an arm's results and the place in the journal.
+        for name, times in Counter(control.name for control in controls).items():
+            if times > 1:
+                raise ValueError(f"`{name}` stands twice; each arm needs a name of its own")
+        return controls
 
 
 def read_ideas(path: Path) -> list[Idea]:

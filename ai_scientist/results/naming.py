@@ -23,6 +23,7 @@ def metric_names(paths: Iterable[str]) -> dict[str, str]:
     and its own name reaches back to the list.
     """
     paths = list(paths)
+    whole = set(paths)
     plain: Counter[str] = Counter()
     every: Counter[str] = Counter()
     for path in paths:
@@ -39,11 +40,16 @@ def metric_names(paths: Iterable[str]) -> dict[str, str]:
             options = [o for o, raw in zip(options, _raw(path), strict=True) if "[" in raw]
         name = next((o for o in options if counts[o] == 1 and o not in taken), options[-1])
         number = 2
-        while name in taken:
+        while name in taken or (name in whole and name != path) or (number > 2 and every[name]):
             name, number = f"{options[-1]} {number}", number + 1
         taken.add(name)
         names[path] = name
     return names
+
+
+@lru_cache(maxsize=64)
+def _names_of(paths: tuple[str, ...]) -> Mapping[str, str]:
+    return metric_names(paths)
 
 
 def short_name(path: str, paths: Iterable[str]) -> str:
@@ -61,14 +67,14 @@ def resolve(name: str, paths: Iterable[str]) -> str:
     if name in paths:
         return name
     matches = [path for path in paths if ends_with(path, name)]
+    if len(matches) == 1:
+        return matches[0]
+    names = _names_of(tuple(paths))
+    exact = [path for path, known in names.items() if known == name]
     plain = [path for path in matches if not _through_list(path)]
-    for found in (plain, matches):
+    for found in (exact, plain):
         if len(found) == 1:
             return found[0]
-    names = metric_names(paths)
-    exact = [path for path, known in names.items() if known == name]
-    if exact:
-        return exact[0]
     if matches:
         options = ", ".join(repr(names[path]) for path in matches[:8])
         raise ReplyError(f"{name!r} could mean any of {options}. Write one of these.")
