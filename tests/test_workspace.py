@@ -22,8 +22,9 @@ from ai_scientist.launch import (
     stored_settings,
 )
 from ai_scientist.records import Limits
-from ai_scientist.run_folder.journal import FolderJournal, read_events
+from ai_scientist.run_folder.journal import FolderJournal, read_events, write_json
 from ai_scientist.run_folder.workspace import RunFolder, create_run_folder, open_run_folder
+from ai_scientist.steps.keeping import keep_trained
 from tests.doors import PROJECT
 
 IDEA = parse_idea({"Name": "a", "Title": "A", "Experiment": "x"}, "here")
@@ -278,13 +279,16 @@ def test_budgets_stay_as_the_last_launcher_had_them(folder: RunFolder) -> None:
 
 
 def test_ended_experiments_are_not_added_to(
-    finished_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Plots and verdicts rest on the runs there were: more of them would stand in none."""
-    copy = shutil.copytree(finished_digits, tmp_path / "ended", symlinks=True)
-    assert launch([f"--resume={copy}", "--max-runs=12"]) == 2
+    write_json(folder.path / "settings.json", Settings(template="digits").to_json())
+    journal = FolderJournal(folder.events)
+    keep_trained(folder, journal, "best", {"run_0"})
+    journal.close()
+    assert launch([f"--resume={folder.path}", "--max-runs=12"]) == 2
     assert "have ended" in capsys.readouterr().err
-    assert not [line for line in read_events(copy / "events.jsonl") if line.get("note") == "limits"]
+    assert [line for line in read_events(folder.events) if line.get("note") == "limits"] == []
 
 
 @pytest.mark.parametrize(
