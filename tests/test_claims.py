@@ -148,6 +148,7 @@ def test_what_follows_from_named_runs_is_no_finding() -> None:
         ("The final loss of run_2 is lower than that of run_0, and run_1's is higher.", False),
         ("run_0's final loss is lower than run_1's. run_2's final loss is lower than that.", False),
         ("Lower final loss for run_1 against the baseline.", True),
+        ("## Run 0\nFinal loss 200.23 (higher than baseline run_1's 192.60)", True),
     ],
 )
 def test_comparisons_in_words_are_held_to_the_values(text: str, false: bool) -> None:
@@ -422,3 +423,24 @@ def test_the_benchmark_meets_its_goals(project: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.false_accept", "--claims", "40"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("This is about run_2. After some days, a final loss of 192.6 came out.", "supported"),
+        ("This is about run_2. After some days, a final loss of 232.1 came out.", "ambiguous"),
+        (
+            "This is about the baseline. After some days, a final loss of 200.2 came out.",
+            "ambiguous",
+        ),
+        ("This is about run_1 and run_2. After days, a final loss of 192.6 came out.", "ambiguous"),
+        ("All of this is final loss.\n\n| | end |\n|---|---|\n| run_2 | 192.6 |", "supported"),
+        ("All of this is final loss.\n\n| | end |\n|---|---|\n| run_2 | 0.6718 |", "ambiguous"),
+        ("It is about final loss, not test accuracy. We found, for run_2, 192.6.", "ambiguous"),
+    ],
+)
+def test_a_paragraph_supports_and_never_refutes(text: str, expected: str) -> None:
+    """The one run or metric named around a number supports its value; the baseline does not."""
+    assert verdicts(text)[-1][1] == expected
+    assert kinds(text) == []

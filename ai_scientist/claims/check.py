@@ -12,12 +12,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ai_scientist.claims.binding import Scene, bind, read_scene
+from ai_scientist.claims.binding import Scene, bind, is_change, read_scene
 from ai_scientist.claims.directions import false_comparisons
 from ai_scientist.claims.evidence import Evidence
 from ai_scientist.claims.exempt import is_no_number
@@ -27,8 +27,9 @@ from ai_scientist.claims.latex import EXPANDED, latex_units
 from ai_scientist.claims.numerals import Numeral, find_numerals
 from ai_scientist.claims.reading import comparison_doubt
 from ai_scientist.claims.sentences import SentenceJudge
+from ai_scientist.claims.surroundings import Surroundings, of_paragraphs, of_table
 from ai_scientist.claims.table_cells import TableJudge
-from ai_scientist.claims.units import Context, Place, Sentence, Table, Unit, markdown_units
+from ai_scientist.claims.units import Context, Place, Sentence, Table, markdown_units
 from ai_scientist.claims.vocabulary import Vocabulary
 from ai_scientist.errors import ReplyError
 from ai_scientist.records import Finding, Json
@@ -105,18 +106,16 @@ def check_prose(
 
     `folder` is where `\input` may look for files; without it nothing is followed.
     """
-    units: Iterable[Unit]
-    units = (
-        latex_units(text, folder=folder, file=file)
-        if kind == "latex"
-        else markdown_units(text, file=file)
-    )
+    latex = kind == "latex"
+    read = latex_units(text, folder=folder, file=file) if latex else markdown_units(text, file=file)
+    units = list(read)
     checker = _Checker(evidence)
-    for unit in units:
+    paragraphs = of_paragraphs(units, checker.vocabulary)
+    for index, unit in enumerate(units):
         if isinstance(unit, Table):
-            checker.table(unit)
+            checker.table(unit, of_table(units, index, paragraphs))
         else:
-            checker.sentence(unit)
+            checker.sentence(unit, paragraphs[(unit.heading, unit.paragraph)])
     return Report(numbers=tuple(checker.numbers), findings=tuple(checker.findings))
 
 
@@ -137,15 +136,15 @@ class _Checker:
     def __post_init__(self) -> None:
         self.vocabulary = Vocabulary(self.evidence)
 
-    def table(self, table: Table) -> None:
+    def table(self, table: Table, beside: Surroundings) -> None:
         """Judge a table's cells."""
-        judge = TableJudge(self.evidence, self.vocabulary)
+        judge = TableJudge(self.evidence, self.vocabulary, beside)
         self._macros(table.source.text, table.source.place, "table")
         for cell in judge.judge(table):
             place = table.source.place(cell.start)
             self._record(cell.numeral, cell.ruling, place, context="table", excerpt=cell.label)
 
-    def sentence(self, unit: Sentence) -> None:
+    def sentence(self, unit: Sentence, around: Surroundings) -> None:
         """Judge a sentence's numbers and comparisons."""
         text = self._macros(unit.text, unit.place, unit.context)
         here = (unit.heading, unit.paragraph)
@@ -174,6 +173,14 @@ class _Checker:
         for index, numeral in enumerate(scene.numerals):
             ruling = judge.rule(numeral, bindings[index], scene, told=unit.results)
             if ruling is not None:
+                ruling = around.support(
+                    ruling,
+                    numeral,
+                    bindings[index],
+                    scene,
+                    judge.judge,
+                    change=is_change(text, numeral),
+                )
                 place = unit.place(numeral.start)
                 self._record(numeral, ruling, place, context=unit.context, excerpt=text.strip())
         for false in false_comparisons(scene, dict(bindings), self.evidence):

@@ -161,7 +161,7 @@ def _reference_end(scene: Scene, start: int, end: int) -> int:
         between = re.sub(r"\([^()]*\)", "", scene.text[one.end : other.start])
         if not LIST_GAP.match(between) or SUBJECT.match(scene.text, other.end):
             break
-        if JOINED.search(between):
+        if JOINED.search(between) or not between.strip():  # `baseline run_2` claims both
             last = index
     return mentions[last + 1].start if last + 1 < len(mentions) else end
 

@@ -14,6 +14,7 @@ from ai_scientist.claims.judging import REFERENCE, Judge, Ruling, derivations, s
 from ai_scientist.claims.numerals import Numeral, find_numerals
 from ai_scientist.claims.quantities import Quantities
 from ai_scientist.claims.reading import IN_BRACKETS, Label, label_doubt
+from ai_scientist.claims.surroundings import Surroundings
 from ai_scientist.claims.units import Cell, Table
 from ai_scientist.claims.vocabulary import MetricMention, RunMention, Vocabulary
 
@@ -62,6 +63,8 @@ class TableJudge:
 
     evidence: Evidence
     vocabulary: Vocabulary
+    beside: Surroundings
+    """What the paragraphs beside the table name."""
 
     @property
     def quantities(self) -> Quantities:
@@ -151,6 +154,7 @@ class TableJudge:
             if ruling.kind:
                 beside = f"{before}{'±' if position and before.endswith('(') else ''}{typed.text}"
                 ruling = self._milder(ruling, numeral, spot, beside, change=delta)
+            ruling = self.beside.support(ruling, numeral, binding, scene, judge, change=change)
             yield CellRuling(
                 numeral=numeral,
                 start=cell.start + numeral.start,
