@@ -121,7 +121,7 @@ class Laboratory:
         self._executor = executor
         self._limits = limits
         self._baselines = Baselines(
-            cache=cache, template=bench.template.folder, profile=bench.profile.name
+            cache=cache, template=bench.template, profile=bench.profile.name
         )
         self.report = report
         self.cache = cache
@@ -145,30 +145,31 @@ class Laboratory:
         """Run the experiment of a commit at the idea's profile and return what was observed.
 
         Where no rehearsal tells which lines run, the run itself does. `cached` (for baselines)
-        takes an equal execution made on this kind of machine before, `complete` measures all there
-        is. Raises BudgetSpent when the GPU hours are used up.
+        takes an equal execution made on this kind of machine before, if it measured at least as
+        much; `complete` measures all there is. Raises BudgetSpent when the GPU hours are used up.
         """
         self._keep_to_gpu_hours()
 
         def perform() -> Json:
             staging = self._stage(key, commit, {})
+            evaluations = self.bench.evaluations_at(complete=complete)
             request = self._request(
                 key,
                 out_name,
                 self.bench.profile,
                 seed=seed,
                 overrides=overrides,
-                evaluations=self.bench.evaluations_at(complete=complete),
+                evaluations=evaluations,
                 record_lines=not self.has_smoke,
             )
             known = self._baseline_key(commit, seed) if cached else ""
             left = staging / "source" / out_name
-            if known and (taken := self._baselines.take(known, left)):
+            if known and (taken := self._baselines.take(known, evaluations, left)):
                 self.report(f"{out_name}: {taken[1]}, taken from there")
                 return taken[0] | {"key": key}
             observation = self._observe(request)
             if known and observation["failure"] is None:
-                self._baselines.put(known, left, observation)
+                self._baselines.put(known, evaluations, left, observation)
             return observation
 
         observation = observation_from_json(self._journal.effect(key, perform))
@@ -363,10 +364,7 @@ class Laboratory:
         names = set(self.bench.template.frozen)  # of foreign templates: data files as well
         lines = [(line, line.partition("\t")[2]) for line in tree.splitlines()]
         return baseline_key(
-            [
-                *(line for line, name in lines if name.endswith(".py") or name in names),
-                *self.bench.evaluations,
-            ],
+            [line for line, name in lines if name.endswith(".py") or name in names],
             lock=self.bench.lock_sha256,
             profile=self.bench.profile.name,
             data=self.bench.data_name,
