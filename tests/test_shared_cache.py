@@ -142,6 +142,37 @@ def test_what_evaluations_need_is_added_once(
     assert said == [about.format("probing"), about.format("scr")]
 
 
+def test_an_edit_of_an_evaluation_leaves_the_data(
+    folder: Path, bench_of: MakeBench, fresh_cache: Path
+) -> None:
+    """With a script of their own, edited evaluations are prepared anew, and nothing else is."""
+    change(
+        folder / "template.toml",
+        "[template]",
+        '[template]\nprepare_evaluations = "prepare_evaluations.py"',
+    )
+    change(folder / "template.toml", "frozen = [", 'frozen = ["evaluation.py", "probing.py", ')
+    change(folder / "template.toml", '"evaluation.py"]', '"prepare_evaluations.py"]')
+    evaluating = textwrap.dedent(PREPARE_FOR_EVALUATIONS).replace("/ name)", "/ VERSION)")
+    (folder / "prepare_evaluations.py").write_text(f"from probing import VERSION\n{evaluating}")
+    (folder / "probing.py").write_text('VERSION = "first"')
+    bench = bench_of()
+    said: list[str] = []
+
+    def serve() -> Path:
+        again = replace(bench, template=load_template(folder), evaluations=("probing",))
+        options = {"executor": LocalExecutor(LimitsOnly()), "cache": fresh_cache}
+        return prepare_data(again, bench.profile, report=said.append, **options)[0]  # type: ignore[arg-type]
+
+    place = serve()
+    made = (place / "made").read_text()
+    (folder / "probing.py").write_text('VERSION = "second"')
+    assert (serve(), serve()) == (place, place)
+    assert (place / "made").read_text() == made
+    assert {path.name for path in (place / "evaluations").iterdir()} == {"first", "second"}
+    assert said == 2 * ["adding to the shared data of template/small what probing need, once"]
+
+
 def test_least_recently_used_goes_first(bench_of: MakeBench, fresh_cache: Path) -> None:
     """Beyond the cap the longest unused entry goes; what is in use stays, and it is said."""
     bench = bench_of()

@@ -28,8 +28,8 @@ from ai_scientist.run_folder.workspace import LEFT_IN_TEMPLATE
 
 PREPARE_TIMEOUT_S = 4 * 3600.0
 PREPARE_DISK_GB = 1000.0
-PREPARED_FOR = "prepared_for.json"
-"""In a folder of shared data: the evaluations it was prepared for."""
+PREPARED_FOR = "prepared_evaluations.json"
+"""In a folder of shared data: hash of frozen code -> the evaluations that it prepared."""
 NAMED_PACKAGES = (
     "numpy",
     "scipy",
@@ -138,8 +138,9 @@ def prepare_data(
 
     template = bench.template
     wanted = bench.evaluations if profile.name == bench.profile.name else ()
+    code = _evaluating_code(template)
     place = cache / "data" / f"{template.name}_{profile.name}_{_data_key(bench, profile)}"
-    if (used := use(place)) and not _unprepared(place, wanted):
+    if (used := use(place)) and not _unprepared(place, code, wanted):
         return place, used
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
@@ -149,30 +150,39 @@ def prepare_data(
             with _prepared(bench, profile, place, executor=executor, cache_gb=cache_gb) as made:
                 made.rename(place)
         used = use(place)
-        if missing := _unprepared(place, wanted):
+        if missing := _unprepared(place, code, wanted):
             report(f"adding to {about} what {', '.join(missing)} need, once")
             with _prepared(
                 bench, profile, place, executor=executor, cache_gb=cache_gb, evaluations=missing
             ) as made:
                 _add(made, place)
-            known = sorted({*wanted, *_prepared_for(place)})
+            known = _prepared_for(place)
+            known |= {code: sorted({*wanted, *known.get(code, ())})}
             write_atomically(place / PREPARED_FOR, json.dumps(known))
     assert used is not None
     return place, used
 
 
-def _prepared_for(place: Path) -> list[str]:
-    """Return the evaluations that a folder of shared data was asked to serve before."""
+def _prepared_for(place: Path) -> dict[str, list[str]]:
+    """Return the evaluations that a folder of shared data serves, by the code that measures."""
     try:
-        known: list[str] = json.loads((place / PREPARED_FOR).read_text(encoding="utf-8"))
+        known: dict[str, list[str]] = json.loads((place / PREPARED_FOR).read_text())
     except OSError:
-        return []
+        return {}
     return known
 
 
-def _unprepared(place: Path, wanted: Sequence[str]) -> list[str]:
-    known = _prepared_for(place)
+def _unprepared(place: Path, code: str, wanted: Sequence[str]) -> list[str]:
+    known = _prepared_for(place).get(code, [])
     return [name for name in wanted if name not in known]
+
+
+def _evaluating_code(template: Template) -> str:
+    """Hash the code that may prepare evaluations; that of prepare.py names the data already."""
+    digest = hashlib.sha256()
+    for name in sorted(template.frozen) if template.prepare_evaluations else ():
+        digest.update(name.encode() + (template.folder / name).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _add(made: Path, place: Path) -> None:
@@ -195,7 +205,7 @@ def _prepared(
     cache_gb: float,
     evaluations: Sequence[str] = (),
 ) -> Iterator[Path]:
-    """Run the prepare script and yield the folder it made; what is left of it goes at the end.
+    """Run a prepare script and yield the folder it made; what is left of it goes at the end.
 
     With `evaluations` it reads the data that lie in `place`, and makes what these need beside them.
     """
@@ -207,12 +217,12 @@ def _prepared(
     staging = place.with_name(f".{place.name}.building")
     shutil.rmtree(staging, ignore_errors=True)
     _copy_code(template, staging / "source")
-    command = (str(bench.python), str(template.prepare), f"--profile={profile.name}")
+    script = str((evaluations and template.prepare_evaluations) or template.prepare)
     request = RunRequest(
         key=f"prepare/{place.name}",
         staging=staging,
         out_name="data",
-        command=(*command, "--out_dir=data"),
+        command=(str(bench.python), script, f"--profile={profile.name}", "--out_dir=data"),
         environment=environment,
         readable=(*bench.readable, *inputs.values(), *([place] if evaluations else [])),
         limits=RunLimits(
@@ -227,7 +237,7 @@ def _prepared(
         if execution.cause is not ExitCause.EXIT:
             too_large = execution.cause is ExitCause.DISK
             raise SetupError(
-                f"{template.name}/{template.prepare} failed ({execution.cause}): "
+                f"{template.name}/{script} failed ({execution.cause}): "
                 f"{tail_of_logs(execution)[-600:]}",
                 hint="raise --cache-gb: its data are larger"
                 if too_large

@@ -36,6 +36,7 @@ class _TemplateKeys(BaseModel):
     honours_seed: bool = False
     primary_metric: str | None = None
     prepare: str | None = None
+    prepare_evaluations: str | None = None
     references: str | None = None
 
 
@@ -121,8 +122,8 @@ def load_template(folder: Path) -> Template:
             hint="it is the file that every idea changes: add it",
         )
     named = [*keys.template.editable, *keys.template.frozen]
-    scripts = (keys.template.lock, keys.template.prepare, keys.template.references)
-    named += [name for name in scripts if name]
+    scripts = ("lock", "prepare", "prepare_evaluations", "references")
+    named += [name for script in scripts if (name := getattr(keys.template, script))]
     _check_files(folder, named)
     return Template(
         name=folder.resolve().name,
@@ -143,6 +144,7 @@ def load_template(folder: Path) -> Template:
         honours_seed=keys.template.honours_seed,
         prepare=keys.template.prepare
         or ("prepare.py" if (folder / "prepare.py").is_file() else None),
+        prepare_evaluations=keys.template.prepare_evaluations,
         references=keys.template.references,
         system=prompt.system,
         task=prompt.task_description,
@@ -172,6 +174,7 @@ def _foreign(folder: Path, prompt: _PromptFile) -> Template:
         guards=(),
         honours_seed=False,
         prepare=None,
+        prepare_evaluations=None,
         references=None,
         system=prompt.system,
         task=prompt.task_description,

@@ -154,6 +154,8 @@ class Template:
     """Whether AI_SCIENTIST_SEED moves every random draw: without it noise is not measurable."""
     prepare: str | None
     """Script that builds what all runs share, or None."""
+    prepare_evaluations: str | None
+    """Script that adds what evaluations need; None where `prepare` does it."""
     references: str | None
     """Script that measures what ideas are seen beside, such as other families of models."""
     system: str

@@ -236,7 +236,8 @@ def _description(template: Template) -> Iterator[Defect]:
 
 
 def _unguarded(template: Template) -> Iterator[Defect]:
-    known = {*template.editable, *template.frozen, template.prepare, "test_template.py"}
+    prepares = {template.prepare, template.prepare_evaluations}
+    known = {*template.editable, *template.frozen, *prepares, "test_template.py"}
     for path in sorted(template.folder.rglob("*.py")):
         name = path.relative_to(template.folder).as_posix()
         if name not in known and name.split("/")[0] not in NOT_CODE:

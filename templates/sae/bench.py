@@ -20,6 +20,7 @@ import os
 import random
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ import torch
 from torch import Tensor
 
 from bench_inputs import NotRunError, Replacement, is_generated
-from data import Data
+from data import Data, hash_files
 from dictionary import Dictionary, hash_weights
 from workers import granted_processes, in_processes
 
@@ -114,7 +115,7 @@ def measure_all(
 ) -> list[Row]:
     """Return each SAE's metrics, measured in as many processes as the run was granted.
 
-    The set-up that prepare.py has kept is used; where there is none it is made for this call. Of
+    The set-up that lies beside the data is used; where there is none it is made for this call. Of
     data sets' activations a pretrained model makes up to 71 GB: there each SAE makes its own.
     Raises NotRunError.
     """
@@ -181,9 +182,23 @@ def keep_set_up(evaluation: Evaluation, data: Data, settings: Any, folder: Path)
 def set_up_name(evaluation: Evaluation, data: Data, settings: Any) -> str:
     """Return where beside the data an evaluation's set-up lies: a name of all that sets it."""
     version = importlib.metadata.version("sae-bench")
-    determined_by = [dataclasses.asdict(settings), data.content_sha256, data.hook, version]
+    determined_by = [
+        dataclasses.asdict(settings),
+        data.content_sha256,
+        data.hook,
+        version,
+        _hash_frozen_code(),
+    ]
     digest = hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()
     return f"evaluations/{evaluation.name}_{digest[:16]}"
+
+
+@functools.cache
+def _hash_frozen_code() -> str:
+    """Return a hash of all that may measure; what an SAE is and is trained for is not in it."""
+    described = Path(__file__).with_name("template.toml")
+    names = tomllib.loads(described.read_text())["template"]["frozen"]
+    return hash_files(*(described.with_name(name) for name in sorted(names)))
 
 
 def _link(source: Path, target: Path) -> None:

@@ -7,8 +7,8 @@ documents, and meta.json last of all. The same machine and versions make the sam
 code 1 and a sentence when the model does not know its facts, for then nothing measured on it means
 anything.
 
-Where AI_SCIENTIST_DATA names such a folder already, it writes what the evaluations named by
-AI_SCIENTIST_EVALUATIONS share, to be put beside the data.
+It imports nothing of the evaluations: what these share is added by prepare_evaluations.py, so that
+an edit of one makes no other data.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -26,7 +25,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from activations import write_store
-from benchmarks import keep_set_ups
 from corpus import (
     BENIGN,
     DOMAINS,
@@ -37,7 +35,7 @@ from corpus import (
     Document,
     World,
 )
-from data import hash_files, load_data
+from data import hash_files
 from language_model import LanguageModel, ModelSize, save_model, token_losses, train_model
 from offline_data import write_datasets
 from prepare_full import FullSize, build_full
@@ -112,10 +110,6 @@ def main() -> None:
             + ", ".join([*SIZES, "full"])
         )
     arguments.out_dir.mkdir(parents=True, exist_ok=True)
-    if made := os.environ.get("AI_SCIENTIST_DATA"):
-        torch.set_num_threads(1)
-        keep_set_ups(load_data(Path(made).absolute()), arguments.out_dir.absolute())
-        return
     if arguments.profile == "full":
         build_full(FullSize(), arguments.out_dir)
         return
