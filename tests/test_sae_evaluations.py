@@ -347,7 +347,8 @@ def test_facts_before_and_after(sae_python: Path, template: Path) -> None:
     """Lost and gained facts give McNemar's exact p-value; documents are resampled as wholes."""
     code = """
         import json, torch
-        from unlearning import Facts, choose, compare_facts, mcnemar
+        from own_losses import Facts
+        from unlearning import choose, compare_facts, mcnemar
         document = torch.arange(20).repeat_interleave(10)
         before = Facts(torch.zeros(200), torch.ones(200, dtype=torch.bool), document)
         shift = torch.randn(20, generator=torch.Generator().manual_seed(0))

@@ -173,7 +173,7 @@ def test_sizes_of_full_are_counted(
         from evaluation import measure_loss_recovered
         from pretrained import PretrainedModel
         from transformers import Gemma2Config, Gemma2ForCausalLM
-        from unlearning import FactProbe
+        from own_losses import measure_facts
         shape = dict(hidden_size=data.d_model, intermediate_size=80, num_hidden_layers=2,
             head_dim=12, num_attention_heads=4, num_key_value_heads=2, vocab_size=20_000)
         gemma = Gemma2ForCausalLM(Gemma2Config(**shape)).to(torch.bfloat16)
@@ -187,8 +187,9 @@ def test_sizes_of_full_are_counted(
         losses = {{}}
         with Held() as losses["recovered"]:
             measure_loss_recovered(blank, data, (0.0, 1.0))
+        third = test.rows(torch.arange(len(test.tokens)) % 3 == 0)
         with Held() as losses["facts"]:
-            FactProbe(blank, data, test.rows(torch.arange(len(test.tokens)) % 3 == 0))
+            measure_facts(data, third, third.residual)
         full, model = Config(**PROFILES["full"]), ModelShape()
         print(json.dumps({{
             "dead": len(session.dead), "state": 4 * kept + held.most,

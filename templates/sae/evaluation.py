@@ -23,9 +23,9 @@ from data import Data, Documents
 from dictionary import Dictionary, Trained, hash_weights
 from frontier import SECTION, Point, summarize_frontier
 from keeping import keep_trained
-from language_model import token_losses
 from latent_report import report_latents
-from unlearning import DOCUMENTS_AT_ONCE, Clamping, Unlearned, measure_unlearning
+from own_losses import OwnLosses, own_losses, replaced_loss
+from unlearning import Clamping, Unlearned, measure_unlearning
 from workers import granted_processes, in_processes
 
 
@@ -65,14 +65,15 @@ def evaluate(
     names = wanted_benchmarks()
     keep_trained(request.out_dir, data, trained, architecture)
     print(f"measuring {len(trained)} SAEs", flush=True)
-    bounds = measure_loss_bounds(data)
+    own = own_losses(data)
     screened = in_processes(
-        lambda one: _screen(one.sae, data, config, bounds), trained, granted_processes()
+        lambda one: _screen(one.sae, data, config, own), trained, granted_processes()
     )
     pairs = list(zip(trained, screened, strict=True))
     chosen = [(one, screen) for one, screen in pairs if one.k == request.config.k]
     saes = [one.sae for one, _ in chosen]
-    report_latents(request.out_dir, data, chosen[0][0], picture=config.latent_picture)
+    first = chosen[0][0]
+    report_latents(request.out_dir, data, first, own.facts, picture=config.latent_picture)
     measured = {
         "weights_sha256": hash_weights(saes),
         "d_sae": saes[0].W_dec.shape[0],
@@ -120,13 +121,11 @@ class _Screen:
         return self.fidelity | self.core | self.unlearned.metrics
 
 
-def _screen(
-    sae: Dictionary, data: Data, config: EvaluationConfig, bounds: tuple[float, float]
-) -> _Screen:
-    unlearned = measure_unlearning(sae, data, config.clamping)
+def _screen(sae: Dictionary, data: Data, config: EvaluationConfig, own: OwnLosses) -> _Screen:
+    unlearned = measure_unlearning(sae, data, config.clamping, own.facts)
     return _Screen(
         fidelity=measure_fidelity(sae, data.documents["test"], config),
-        core=measure_loss_recovered(sae, data, bounds),
+        core=measure_loss_recovered(sae, data, own.bounds),
         unlearned=unlearned,
     )
 
@@ -157,16 +156,6 @@ def measure_fidelity(
 
 
 @torch.no_grad()
-def measure_loss_bounds(data: Data) -> tuple[float, float]:
-    """Return the next-token loss, nats, of the model itself, and of mean ablation.
-
-    Mean ablation replaces every activation but that of <bos> by the mean one.
-    """
-    x = data.documents["test"].residual[:, 1:]
-    return _replaced_loss(data, x), _replaced_loss(data, data.mean.expand_as(x))
-
-
-@torch.no_grad()
 def measure_loss_recovered(
     sae: Dictionary, data: Data, bounds: tuple[float, float]
 ) -> dict[str, float]:
@@ -175,24 +164,12 @@ def measure_loss_recovered(
     Of `bounds`, the loss of mean ablation makes it 0, and the model's own 1.
     """
     own, ablated = bounds
-    loss = _replaced_loss(data, sae.decode(sae.encode(data.documents["test"].residual[:, 1:])))
+    loss = replaced_loss(data, sae.decode(sae.encode(data.documents["test"].residual[:, 1:])))
     return {
         "ce_recovered": (ablated - loss) / (ablated - own),
         "ce_with_sae": loss,
         "ce_without_sae": own,
     }
-
-
-def _replaced_loss(data: Data, replacement: Tensor) -> float:
-    test = data.documents["test"]
-    residual = torch.cat([test.residual[:, :1], replacement], dim=1)
-    losses = [
-        token_losses(data.logits_from(rows), tokens)[0]
-        for rows, tokens in zip(
-            residual.split(DOCUMENTS_AT_ONCE), test.tokens.split(DOCUMENTS_AT_ONCE), strict=True
-        )
-    ]
-    return _mean(torch.cat(losses))
 
 
 def _by_metric(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:

@@ -14,9 +14,9 @@ import dataclasses
 from typing import Any
 
 from experiment import PROFILES, Config
+from own_losses import DOCUMENTS_AT_ONCE
 from prepare_full import FOLDERS, FullSize
 from training import points
-from unlearning import DOCUMENTS_AT_ONCE
 
 GB = 1e9
 FLOAT, HALF = 4, 2

@@ -8,7 +8,7 @@ latents.json.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from data import BENIGN, DOMAINS, HAZARD, Data, Documents
 from dictionary import Dictionary, Trained
+from own_losses import Facts
 from unlearning import FactProbe
 
 Record = dict[str, Any]
@@ -32,9 +33,14 @@ CHUNK = 4096
 """Tokens encoded at once."""
 
 
-def report_latents(out_dir: Path, data: Data, one: Trained, *, picture: bool) -> Record:
-    """Write latents.json into out_dir, with `picture` latents.png too, and return the content."""
-    content = describe_latents(one, data)
+def report_latents(
+    out_dir: Path, data: Data, one: Trained, own: Mapping[str, Facts], *, picture: bool
+) -> Record:
+    """Write latents.json into out_dir, with `picture` latents.png too, and return the content.
+
+    `own` is what the language model does on facts by itself.
+    """
+    content = describe_latents(one, data, own)
     (out_dir / "latents.json").write_text(json.dumps(content) + "\n")
     if picture:
         from latent_picture import draw_latents
@@ -44,7 +50,9 @@ def report_latents(out_dir: Path, data: Data, one: Trained, *, picture: bool) ->
 
 
 @torch.no_grad()
-def describe_latents(one: Trained, data: Data, shown: int = SHOWN) -> Record:
+def describe_latents(
+    one: Trained, data: Data, own: Mapping[str, Facts], shown: int = SHOWN
+) -> Record:
     """Return histograms over all latents, and what the most hazard-selective ones do."""
     sae, select = one.sae, data.documents["select"]
     rate, _ = _rates_and_means(sae, select)
@@ -67,7 +75,7 @@ def describe_latents(one: Trained, data: Data, shown: int = SHOWN) -> Record:
         }
         for index, effect, contexts in zip(
             chosen.tolist(),
-            _clamp_each(sae, data, chosen, size),
+            _clamp_each(sae, data, chosen, size, own),
             _contexts(sae, data, chosen),
             strict=True,
         )
@@ -96,11 +104,14 @@ def _rates_and_means(sae: Dictionary, documents: Documents) -> tuple[Tensor, Ten
     return active / len(x), total / len(x)
 
 
-def _clamp_each(sae: Dictionary, data: Data, chosen: Tensor, size: Tensor) -> list[Record]:
+def _clamp_each(
+    sae: Dictionary, data: Data, chosen: Tensor, size: Tensor, own: Mapping[str, Facts]
+) -> list[Record]:
     """Return what clamping each chosen latent adds to the losses on facts."""
     rows: list[Record] = [{} for _ in chosen]
     for name, domain in (("forget", HAZARD), ("retain", BENIGN)):
-        probe = FactProbe(sae, data, data.documents["test"].of(domain))
+        documents = data.documents["test"].of(domain)
+        probe = FactProbe(sae, data, documents, own[f"test_{name}"])
         for row, latent in zip(rows, chosen[:, None], strict=True):
             loss = probe.clamp(latent, -size[latent]).loss
             row[f"{name}_loss_increase"] = float(loss.mean() - probe.own.loss.mean())

@@ -3,9 +3,9 @@
     python prepare.py --profile=small --out_dir=DIR
 
 writes into DIR: the language model, the training activations with their domains, the held-out
-documents, and meta.json last of all. The same machine and versions make the same bytes. Exits with
-code 1 and a sentence when the model does not know its facts, for then nothing measured on it means
-anything.
+documents, meta.json, and the model's own losses on them. The same machine and versions make the
+same bytes. Exits with code 1 and a sentence when the model does not know its facts, for then
+nothing measured on it means anything.
 
 It imports nothing of the evaluations: what these share is added by prepare_evaluations.py, so that
 an edit of one makes no other data.
@@ -35,9 +35,10 @@ from corpus import (
     Document,
     World,
 )
-from data import hash_files
+from data import hash_files, load_data
 from language_model import LanguageModel, ModelSize, save_model, token_losses, train_model
 from offline_data import write_datasets
+from own_losses import keep_own_losses
 from prepare_full import FullSize, build_full
 
 MIN_FACT_ACCURACY = 0.95
@@ -143,8 +144,6 @@ def build(profile: str, size: Size, folder: Path) -> None:
     _save_documents(model, world, size, folder)
     if size.corpus.spelling:
         write_datasets(world, folder / "datasets", SEED)
-    for path in folder.glob("**/*.safetensors"):
-        path.chmod(0o644)  # safetensors writes for the owner alone, and runs may be someone else
     meta = {
         "profile": profile,
         "layer": size.layer,
@@ -156,7 +155,11 @@ def build(profile: str, size: Size, folder: Path) -> None:
             *sorted((folder / "datasets").rglob("*.json*")),
         ),
     }
-    (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
+    written = folder / "meta.json"
+    written.write_text(json.dumps(meta, indent=1) + "\n")
+    keep_own_losses(load_data(folder))
+    for path in folder.glob("**/*.safetensors"):
+        path.chmod(0o644)  # safetensors writes for the owner alone, and runs may be someone else
     say(f"done in {time.monotonic() - started:.0f} s")
 
 

@@ -18,12 +18,10 @@ from torch.nn import functional as F
 
 from data import BENIGN, HAZARD, Data, Documents
 from dictionary import Dictionary
-from language_model import losses_of
+from own_losses import PROBED, Facts, measure_facts
 
 RESAMPLES = 1000
 """Of the documents, for an interval around a change in loss."""
-DOCUMENTS_AT_ONCE = 32
-"""Whose logits are held, over the whole vocabulary."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,38 +50,27 @@ class Unlearned(NamedTuple):
     """The intervention chosen on validation, and its effect on test facts one by one."""
 
 
-class Facts(NamedTuple):
-    """What a model makes of the facts of some documents."""
-
-    loss: Tensor
-    """(facts,) in nats."""
-    right: Tensor
-    """(facts,): the object is the top prediction."""
-    document: Tensor
-    """(facts,): the document it stands in."""
-
-
 @torch.no_grad()
-def measure_unlearning(sae: Dictionary, data: Data, config: Clamping) -> Unlearned:
-    """Measure every intervention of the grid, and choose one.
+def measure_unlearning(
+    sae: Dictionary, data: Data, config: Clamping, own: Mapping[str, Facts]
+) -> Unlearned:
+    """Measure every intervention of the grid, and choose one; `own` is what the model does without.
 
     Candidates fire rarely on retain tokens and more on forget tokens. The grid runs over how
     rarely, how many of them (most frequent on forget tokens first) and how far they are clamped.
     """
     probes = {
-        f"{split}_{name}": FactProbe(sae, data, data.documents[split].of(domain))
-        for split in ("validation", "test")
-        for name, domain in (("forget", HAZARD), ("retain", BENIGN))
+        name: FactProbe(sae, data, data.documents[split].of(domain), own[name])
+        for name, (split, domain) in PROBED.items()
     }
     frontier, effects = [], []
     for point, latents, values in _interventions(sae, data.documents["select"], config):
         clamped = {name: probe.clamp(latents, values) for name, probe in probes.items()}
         for name, facts in clamped.items():
-            point[f"{name}_loss_increase"] = _mean(facts.loss) - _mean(probes[name].own.loss)
+            point[f"{name}_loss_increase"] = _mean(facts.loss) - _mean(own[name].loss)
             point[f"{name}_accuracy"] = _mean(facts.right.float())
         frontier.append(point)
         effects.append(clamped)
-    own = {name: probe.own for name, probe in probes.items()}
     best = choose(frontier, config.retain_budget)
     after = own if best is None else effects[best]
     chosen = {
@@ -188,10 +175,10 @@ def _log_selectivity(frontier: Sequence[Mapping[str, float]], floor: float) -> f
 class FactProbe:
     """The facts of some documents, and what clamping latents does to them."""
 
-    def __init__(self, sae: Dictionary, data: Data, documents: Documents) -> None:
+    def __init__(self, sae: Dictionary, data: Data, documents: Documents, own: Facts) -> None:
         self._sae, self._data, self._documents = sae, data, documents
         self._latents = sae.encode(documents.residual[:, 1:])
-        self.own = self._measure(documents, documents.residual)
+        self.own = own
 
     def clamp(self, chosen: Tensor, values: Tensor) -> Facts:
         """Set the chosen latents to `values` where they are active.
@@ -204,24 +191,13 @@ class FactProbe:
             return self.own
         documents, latents = self._documents.rows(touched), latents[touched]
         change = torch.where(latents != 0, values - latents, 0.0) @ self._sae.W_dec[chosen]
-        after = self._measure(documents, documents.residual + F.pad(change, (0, 0, 1, 0)))
+        residual = documents.residual + F.pad(change, (0, 0, 1, 0))
+        after = measure_facts(self._data, documents, residual)
         facts = touched[self.own.document]
         return self.own._replace(
             loss=self.own.loss.masked_scatter(facts, after.loss),
             right=self.own.right.masked_scatter(facts, after.right),
         )
-
-    def _measure(self, documents: Documents, residual: Tensor) -> Facts:
-        """Compute logits only where a fact's object is predicted."""
-        is_fact = documents.is_fact[:, 1:]
-        logits = [
-            self._data.logits_from(rows, F.pad(places, (0, 1)))
-            for rows, places in zip(
-                residual.split(DOCUMENTS_AT_ONCE), is_fact.split(DOCUMENTS_AT_ONCE), strict=True
-            )
-        ]
-        losses, right = losses_of(torch.cat(logits), documents.tokens[:, 1:][is_fact])
-        return Facts(losses, right, is_fact.nonzero()[:, 0])
 
 
 def _mean(values: Tensor) -> float:
