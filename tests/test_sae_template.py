@@ -246,7 +246,7 @@ def test_pairs_are_unbiased(sae_python: Path, template: Path) -> None:
         gram = (unit @ unit.T).abs(); pairs = s[:, None] * s
         off = 1 - torch.eye(50)
         direct = float((off * pairs * gram).sum() / (off * pairs).sum())
-        drawn = [float(ortho_pairs(W, s, pairs=400, generator=g)) for _ in range(400)]
+        drawn = [float(ortho_pairs(W, s, pairs=30, generator=g)) for _ in range(4000)]
         drawn = torch.tensor(drawn)
         scaled = float(ortho_pairs(9 * W, 3 * s, chunk=16))
         W.requires_grad_(True)
@@ -254,7 +254,8 @@ def test_pairs_are_unbiased(sae_python: Path, template: Path) -> None:
         print(json.dumps({
             "direct": direct, "exact": float(ortho_pairs(W, s)),
             "matrix": float(ortho_pairs(W, pairs)),
-            "scaled": scaled, "drawn": float(drawn.mean()), "error": float(drawn.std() / 20),
+            "scaled": scaled, "drawn": float(drawn.mean()), "error": float(drawn.std() / 4000**0.5),
+            "cheaper": float(ortho_pairs(W, s, pairs=400, generator=g)),
             "orthogonal": float(ortho_pairs(torch.eye(7), torch.ones(7))),
             "weightless": float(ortho_pairs(W, torch.zeros(50))), "grad": float(W.grad.norm()),
         }))
@@ -262,7 +263,8 @@ def test_pairs_are_unbiased(sae_python: Path, template: Path) -> None:
     )
     for name in ("exact", "matrix", "scaled"):
         assert math.isclose(got[name], got["direct"], rel_tol=1e-4), name
-    assert abs(got["drawn"] - got["direct"]) < 4 * got["error"]
+    assert 0 < abs(got["drawn"] - got["direct"]) < 4 * got["error"]
+    assert got["cheaper"] == got["exact"], "where drawing would take longer, nothing is drawn"
     assert got["orthogonal"] == got["weightless"] == 0.0
     assert got["grad"] > 0
 
@@ -309,6 +311,7 @@ def test_clamping_computes_only_what_it_touches(
         from pathlib import Path
         from data import HAZARD, load_data
         from language_model import token_losses
+        from own_losses import measure_facts
         from unlearning import FactProbe
         data = load_data(Path({str(smoke_data)!r}))
         documents = data.documents["test"].of(HAZARD)
@@ -317,7 +320,8 @@ def test_clamping_computes_only_what_it_touches(
             def encode(self, x):
                 return torch.cat([(x @ self.W_dec.T - 3).relu()[..., :7], 0 * x[..., :1]], -1)
         sae, chosen, values = Rows(), torch.tensor([1, 4]), torch.tensor([-2.0, 0.0])
-        probe = FactProbe(sae, data, documents)
+        own = measure_facts(data, documents, documents.residual)
+        probe = FactProbe(sae, data, documents, own)
         after = probe.clamp(chosen, values)
         latents = sae.encode(documents.residual)[..., chosen]
         latents[:, 0] = 0
@@ -373,3 +377,34 @@ def test_torch_model_is_transformer_lens_model(
     assert got["logits"] < 1e-3
     assert got["some"] < 1e-4
     assert got["hook"] < 1e-4
+
+
+def test_own_losses_are_prepared(sae_python: Path, template: Path, smoke_data: Path) -> None:
+    """What the language model does by itself lies beside the data, bit for bit as a run has it."""
+    got = inside(
+        sae_python,
+        template,
+        f"""
+        import json, pathlib, torch
+        import own_losses
+        from data import load_data
+        torch.set_num_threads(1)
+        data = load_data(pathlib.Path({str(smoke_data)!r}))
+        assert (data.folder / own_losses.FILE).is_file()
+        kept, now = own_losses.own_losses(data), own_losses.measure_own_losses(data)
+        print(json.dumps({{
+            "bounds": [kept.bounds, now.bounds],
+            "names": sorted(kept.facts),
+            "same": all(
+                torch.equal(old, new)
+                for name in now.facts
+                for old, new in zip(kept.facts[name], now.facts[name], strict=True)
+            ),
+        }}))
+        """,
+    )
+    kept, now = got["bounds"]
+    assert kept == now
+    assert kept[0] < kept[1], "the model knows more than mean ablation leaves it"
+    assert got["same"]
+    assert got["names"] == ["test_forget", "test_retain", "validation_forget", "validation_retain"]

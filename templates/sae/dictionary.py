@@ -52,6 +52,9 @@ class Trained:
     """What its training reports: loss terms, gradient shares, tokens, epochs, dead share."""
 
 
+DRAWN_COSTS = 64
+"""How many pairs of a product a drawn pair costs: two rows gathered, and its gradient scattered."""
+
 DictionaryT = TypeVar("DictionaryT", bound=nn.Module)
 
 NEAR_TIES = 0.01
@@ -126,13 +129,13 @@ def ortho_pairs(
     The weight of pair (i, j) is weights[i] * weights[j] when `weights` is (F,), and weights[i, j]
     when it is (F, F); the sum is divided by the sum of weights, so that a coefficient means the
     same at every F. With `pairs` the mean is estimated, without bias, from that many pairs drawn
-    uniformly (2 * pairs * d multiplications instead of F * F * d). The gradient reaches
-    `directions`; give detached weights. Zero when all weights are.
+    uniformly, where that is cheaper: up to F = 8 * sqrt(pairs) all pairs are taken. The gradient
+    reaches `directions`; give detached weights. Zero when all weights are.
     """
     unit = torch.nn.functional.normalize(directions, dim=1)
     count = len(unit)
     total = _off_diagonal_sum(weights).clamp_min(1e-12)
-    if pairs is not None:
+    if pairs is not None and count**2 > DRAWN_COSTS * pairs:
         first = torch.randint(count, (pairs,), generator=generator)
         second = (first + torch.randint(1, count, (pairs,), generator=generator)) % count
         cosines = (unit[first] * unit[second]).sum(1).abs()
