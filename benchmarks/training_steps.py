@@ -3,11 +3,13 @@
     usual       encode, topk, scatter, dense decode in float32; unfused Adam, clipping, unit rows,
                 and the loss read at each step, as the common libraries do it
     autocast    the same under bfloat16 autocast
-    ours        the template's own step, also with its sparse decode, and with penalties on pairs
+    ours        the template's own step, also with its sparse decode, with its loss compiled, and
+                with penalties on pairs
     floor       10 B d F operations at the speed of this machine's own matrix products, and Adam's
                 28 bytes for each of 2 d F weights at its copying speed; one after the other
 
-Prints one JSON object: seconds per step by name. Variants take turns, and the fastest of several
+Prints one JSON object: seconds per step by name, and under `compiling` what the compiled loss took
+before its first step that counts. Variants take turns, and the fastest of several
 turns counts, so that other load on the machine distorts little.
 """
 
@@ -17,16 +19,19 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from compiled import CHECKED
 from data import Batch, Data, Documents
 from dictionary import ortho_pairs
 from experiment import Config, Trainer
 from session import Forward, Session
 
 SAMPLED_PAIRS = 4096
+COMPILED = "ours compiled"
 
 
 def compare(shape: dict[str, int], steps: int, turns: int) -> dict[str, float]:
@@ -39,15 +44,21 @@ def compare(shape: dict[str, int], steps: int, turns: int) -> dict[str, float]:
         "usual": usual_step(shape, x, autocast=False),
         "autocast": usual_step(shape, x, autocast=True),
         "ours": our_step(Trainer, shape, batch, precision),
-        "ours with sparse decode": our_step(Trainer, shape, batch, precision, sparse=True),
+        "ours with sparse decode": our_step(Trainer, shape, batch, precision, sparse_decode=True),
+        COMPILED: our_step(Trainer, shape, batch, precision, compiled="always"),
         "ours with ortho_pairs": our_step(Penalized, shape, batch, precision),
         "ours with sampled pairs": our_step(Sampled, shape, batch, precision),
     }
+    started = time.perf_counter()
+    for _ in range(2 + CHECKED):
+        variants[COMPILED]()
+    compiling = time.perf_counter() - started
     best = dict.fromkeys(variants, float("inf"))
     for _ in range(turns):
         for name, step in variants.items():
             best[name] = min(best[name], seconds_of(step, steps, device))
-    return best | {"floor": floor_of(shape, device, precision, turns)}
+    floor = floor_of(shape, device, precision, turns)
+    return best | {"floor": floor, "compiling": compiling}
 
 
 def seconds_of(step: Callable[[], object], steps: int, device: torch.device) -> float:
@@ -117,8 +128,7 @@ def our_step(
     shape: dict[str, int],
     batch: Batch,
     precision: str,
-    *,
-    sparse: bool = False,
+    **settings: Any,
 ) -> Callable[[], object]:
     """Return the template's step, at a time when nothing is logged or resampled."""
     config = Config(
@@ -128,7 +138,7 @@ def our_step(
         training_tokens=shape["B"] * 1_000_000,
         dead_after_tokens=shape["B"] * 1_000_000,
         precision=precision,
-        sparse_decode=sparse,
+        **settings,
     )
     documents = Documents(
         tokens=torch.zeros(2, 9, dtype=torch.long),
@@ -169,4 +179,5 @@ def main(shapes: list[dict[str, int]], steps: int, turns: int) -> None:
     """Print what was measured of each shape."""
     torch.set_num_threads(1)
     torch.set_deterministic_debug_mode("error")
-    print(json.dumps([compare(shape, steps, turns) for shape in shapes]))
+    measured = [compare(shape, steps, turns) for shape in shapes]
+    print(json.dumps(measured))

@@ -58,6 +58,8 @@ class Config:
     """Whether training rebuilds from k decoder rows a token instead of all of them (topk)."""
     shared_order: bool = False
     """Whether all seeds see the data in one order, in one pass, and differ in weights only."""
+    compiled: str = "never"
+    """Whether torch compiles the loss: `never`, `always`, `on_gpu` where the training is long."""
 
 
 # A profile changes sizes and schedules. Every schedule must fit into `smoke`, the rehearsal.
@@ -88,6 +90,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "frontier_repeats": 1,
         "precision": "bfloat16",
         "shared_order": True,
+        "compiled": "on_gpu",
     },
 }
 

@@ -24,6 +24,10 @@ class TermLog:
         self._values: dict[str, float] = {}
         self._shares: dict[str, list[float]] = {}
 
+    def is_due(self, step: int) -> bool:
+        """Tell whether a step is logged."""
+        return step % self._every == 0 or step in self._phases
+
     def backward(
         self, step: int, terms: Mapping[str, Tensor], parameters: Iterable[Tensor]
     ) -> dict[str, float | str]:

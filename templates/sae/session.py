@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from compiled import CompiledLoss, compiles
 from contract import stop
 from data import Batch, Data
 from dictionary import Trained, fold_scale
@@ -41,6 +42,7 @@ class Settings(Timing, Protocol):
     precision: str
     sparse_decode: bool
     shared_order: bool
+    compiled: str
 
 
 class Forward(NamedTuple):
@@ -90,6 +92,8 @@ class Session:
         self.resampled = 0
         self.term_log = TermLog(self.steps)
         self.seconds = 0.0
+        wish = compiles(config.compiled, self.steps, data.device)
+        self._compiled = CompiledLoss(self.losses, learner, config.precision) if wish else None
         held_out = data.documents["validation"].activations()[:CURVE_TOKENS]
         self._held_out = (held_out - data.mean) / data.scale
 
@@ -97,13 +101,8 @@ class Session:
         """Take one optimizer step; return what is to be logged."""
         started = time.perf_counter()
         sae, config = self.learner.sae, self.config
-        with self._precision():
-            pre = sae.pre_activations(batch.x)
-            latents = sae.activate(pre)
-            forward = Forward(pre, latents, batch.x - sae.decode(latents), self.dead)
-            terms = self.learner.loss_terms(batch, forward)
         sae.zero_grad()
-        logged = self.term_log.backward(number, terms, sae.parameters())
+        latents, logged = self._add_gradients(number, batch)
         with torch.no_grad():
             remove_parallel_gradient(sae.W_dec)
             self.optimizer.step(config.learning_rate * learning_factor(config, number))
@@ -120,6 +119,25 @@ class Session:
             dead_share = len(self.dead) / config.n_latents
             logged |= {"fvu": self.fvu(), "l0": float(active), "dead_share": dead_share}
         return logged
+
+    def _add_gradients(self, number: int, batch: Batch) -> tuple[Tensor, dict[str, float | str]]:
+        """Add the loss's gradient to the parameters; return the latents and what is to be logged.
+
+        What is logged needs each term's own gradient, and is always of the loss as it is written.
+        """
+        if self._compiled is not None and not self.term_log.is_due(number):
+            return self._compiled.add_gradients(batch, self.dead), {}
+        latents, terms = self.losses(batch, self.dead)
+        return latents, self.term_log.backward(number, terms, self.learner.sae.parameters())
+
+    def losses(self, batch: Batch, dead: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the latents (B, F) of a batch and the terms of the loss by name."""
+        sae = self.learner.sae
+        with self._precision():
+            pre = sae.pre_activations(batch.x)
+            latents = sae.activate(pre)
+            forward = Forward(pre, latents, batch.x - sae.decode(latents), dead)
+            return latents, self.learner.loss_terms(batch, forward)
 
     def _precision(self) -> torch.autocast:
         """Return what makes matrix products bfloat16; weights, moments and sums stay float32."""
