@@ -8,20 +8,24 @@
                without. Counted as repeated it bounds the share from above, since what it measures
                of its SAE is its own.
 
-Without the caches each run would prepare as well; that is computed from what was measured. Times
-are those of the clock; a busy machine stretches all of them, and shares less.
+Without the caches each run would prepare as well; that is computed from what was measured. Each
+share is given by the clock, and by the seconds that processors worked: what others do on the
+machine moves the first, and imports weigh more there, since a run computes in two processes.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ai_scientist.machine.environments import default_cache_root, environment_for
 from benchmarks.form import Row, finish, parser
@@ -44,6 +48,13 @@ own_losses(load_data(pathlib.Path(os.environ["AI_SCIENTIST_DATA"])))
 """
 
 
+class Taken(NamedTuple):
+    """What a script took."""
+
+    clock_s: float
+    processor_s: float
+
+
 def main() -> int:
     """Measure, report, and return the exit code."""
     arguments = parser(__doc__)
@@ -57,34 +68,63 @@ def main() -> int:
         folder = Path(aside)
         data, out = folder / "data", folder / "out"
         prepare = ("prepare.py", f"--profile={options.profile}", f"--out_dir={data}")
-        prepare_s = seconds_of(python, prepare)
+        prepared = taken_by(python, prepare)
         given = {"AI_SCIENTIST_PROFILE": options.profile, "AI_SCIENTIST_DATA": str(data)}
         command = ("experiment.py", f"--out_dir={out}")
-        runs_s = [
-            seconds_of(python, command, given | {"AI_SCIENTIST_SEED": str(seed)})
+        runs = [
+            taken_by(python, command, given | {"AI_SCIENTIST_SEED": str(seed)})
             for seed in range(options.runs)
         ]
         config = config_of(out)
         little = ALMOST_NOTHING | {"training_tokens": STEPS * config["batch_size"]}
         overrides = {"AI_SCIENTIST_OVERRIDES": json.dumps(little)}
-        least = [seconds_of(python, command, given | overrides) for _ in range(3)]
-        same = [seconds_of(python, ("-c", SAME_EACH_TIME), given) for _ in range(3)]
-    total = prepare_s + sum(runs_s)
-    repeated_s, least_s = statistics.median(same), statistics.median(least)
-    share, bound = (100 * (options.runs - 1) * part / total for part in (repeated_s, least_s))
-    place = f"{options.profile}, {options.runs} runs"
-    goal = 5.0 if options.profile == "small" else None
-    rows = [
-        Row(f"{place}: prepare", prepare_s, "s"),
-        Row(f"{place}: one run", statistics.median(runs_s), "s", note="median"),
-        Row(f"{place}: with the shared caches", total, "s"),
-        Row(f"{place}: without", total + (options.runs - 1) * prepare_s, "s", note="computed"),
-        Row(f"{place}: the least run", least_s, "s", note="20 steps, one SAE; median of three"),
-        Row(f"{place}: the same in each run", repeated_s, "s", note="median of three"),
-        Row(f"{place}: repeated work", share, "%", goal=goal),
-        Row(f"{place}: repeated work at most", bound, "%", note="were all of the least run"),
-    ]
+        least = [taken_by(python, command, given | overrides) for _ in range(3)]
+        same = [taken_by(python, ("-c", SAME_EACH_TIME), given) for _ in range(3)]
+    rows = describe(f"{options.profile}, {options.runs} runs", prepared, runs, least, same)
     return finish(rows, options)
+
+
+def describe(
+    place: str,
+    prepared: Taken,
+    runs: Sequence[Taken],
+    least: Sequence[Taken],
+    same: Sequence[Taken],
+) -> list[Row]:
+    """Return the rows: times by the clock, and the shares of repeated work."""
+    every = [prepared, *runs]
+    total = Taken(sum(one.clock_s for one in every), sum(one.processor_s for one in every))
+    others = len(runs) - 1
+
+    def row(what: str, taken: Taken, note: str) -> Row:
+        note = f"{taken.processor_s:.3g} s of processors{note}"
+        return Row(f"{place}: {what}", taken.clock_s, "s", note=note)
+
+    def share(what: str, part: Taken, goal: float | None, note: str) -> list[Row]:
+        worked = 100 * others * part.processor_s / total.processor_s
+        took = 100 * others * part.clock_s / total.clock_s
+        return [
+            Row(f"{place}: {what}", worked, "%", goal=goal, note=f"of processors{note}"),
+            Row(f"{place}: {what}, by the clock", took, "%", goal=goal, note=note.strip(", ")),
+        ]
+
+    goal = 5.0 if place.startswith("small") else None
+    without = total.clock_s + others * prepared.clock_s
+    return [
+        row("prepare", prepared, ""),
+        row("one run", median(runs), "; median"),
+        row("with the shared caches", total, ""),
+        Row(f"{place}: without", without, "s", note="computed"),
+        row("the least run", median(least), "; 20 steps, one SAE; median of three"),
+        row("the same in each run", median(same), "; median of three"),
+        *share("repeated work", median(same), goal, ""),
+        *share("repeated work at most", median(least), None, ", were all of the least run"),
+    ]
+
+
+def median(taken: Sequence[Taken]) -> Taken:
+    """Return the medians of both times."""
+    return Taken(*map(statistics.median, zip(*taken, strict=True)))
 
 
 def config_of(out: Path) -> dict[str, int]:
@@ -94,11 +134,9 @@ def config_of(out: Path) -> dict[str, int]:
     return found
 
 
-def seconds_of(
-    python: Path, command: tuple[str, ...], given: dict[str, str] | None = None
-) -> float:
-    """Run a script of the template and return its wall time."""
-    started = time.perf_counter()
+def taken_by(python: Path, command: tuple[str, ...], given: dict[str, str] | None = None) -> Taken:
+    """Run a script of the template and return what it took, its own processes included."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(
         [str(python), *command],
         cwd=TEMPLATE,
@@ -107,7 +145,9 @@ def seconds_of(
         stdout=subprocess.DEVNULL,
         check=True,
     )
-    return time.perf_counter() - started
+    clock_s = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Taken(clock_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 if __name__ == "__main__":
