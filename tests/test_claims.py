@@ -437,6 +437,8 @@ def test_the_benchmark_meets_its_goals(project: Path) -> None:
         ("This is about run_1 and run_2. After days, a final loss of 192.6 came out.", "ambiguous"),
         ("All of this is final loss.\n\n| | end |\n|---|---|\n| run_2 | 192.6 |", "supported"),
         ("All of this is final loss.\n\n| | end |\n|---|---|\n| run_2 | 0.6718 |", "ambiguous"),
+        ("The final loss is told below.\n192.6 for one, 999.9 for the other.", "ambiguous"),
+        ("| Rank | Run | final_loss |\n|---|---|---|\n| a | run_2 | 192.6 |", "supported"),
         ("It is about final loss, not test accuracy. We found, for run_2, 192.6.", "ambiguous"),
     ],
 )

@@ -25,7 +25,7 @@ from ai_scientist.claims.expand import MACRO, macro_reference
 from ai_scientist.claims.judging import REFERENCE, Ruling, Verdict
 from ai_scientist.claims.latex import EXPANDED, latex_units
 from ai_scientist.claims.numerals import Numeral, find_numerals
-from ai_scientist.claims.reading import comparison_doubt
+from ai_scientist.claims.reading import comparison_doubt, is_fine
 from ai_scientist.claims.sentences import SentenceJudge
 from ai_scientist.claims.surroundings import Surroundings, of_paragraphs, of_table
 from ai_scientist.claims.table_cells import TableJudge
@@ -171,7 +171,8 @@ class _Checker:
         bindings = bind(scene, self.evidence)
         judge = SentenceJudge(self.evidence, self.vocabulary)
         for index, numeral in enumerate(scene.numerals):
-            ruling = judge.rule(numeral, bindings[index], scene, told=unit.results)
+            told = unit.results or (around.telling and is_fine(numeral))
+            ruling = judge.rule(numeral, bindings[index], scene, told=told)
             if ruling is not None:
                 ruling = around.support(
                     ruling,

@@ -93,7 +93,7 @@ def doubt(
         and all(start <= one.start < end for one in names)
         and not OTHER_QUANTITY.search(text, start, end)
         and not TRANSFORMED.search(text)
-        and _is_fine(numeral)
+        and is_fine(numeral)
         and not (binding.mention is not None and _is_shared(binding.mention, scene))
     )
     return Doubt(reason=reason, slight=slight or is_foreign(numeral, scene))
@@ -153,7 +153,7 @@ def is_foreign(numeral: Numeral, scene: Scene) -> bool:
     """
     return (
         not scene.metrics
-        and _is_fine(numeral)
+        and is_fine(numeral)
         and any(mention.runs and mention.sure for mention in scene.runs) | bool(scene.here)
         and not OTHER_QUANTITY.search(AVERAGE_NAMED.sub("", scene.text))
     )
@@ -171,7 +171,7 @@ def unmeasured(numeral: Numeral, scene: Scene, evidence: Evidence) -> str:
     return "" if any(start in path.lower() for path in evidence.paths) else told[0]
 
 
-def _is_fine(numeral: Numeral) -> bool:
+def is_fine(numeral: Numeral) -> bool:
     """Say whether a number is typed as a measured value is: 0.204 or 21.1, not 512 or 5%."""
     decimals = -int(numeral.quantum.adjusted())
     if numeral.percent or numeral.factor:

@@ -27,6 +27,8 @@ class Surroundings:
 
     paths: tuple[str, ...] = ()
     run: str = ""
+    telling: bool = False
+    """Whether they name any metric or run at all."""
 
     def support(
         self,
@@ -83,5 +85,7 @@ def _only(metrics: Sequence[MetricMention], runs: Sequence[RunMention]) -> Surro
     kinds = {mention.kind for mention in runs}
     one = names.pop() if len(names) == 1 and kinds == {"run"} else ()
     return Surroundings(
-        paths=paths.pop() if len(paths) == 1 else (), run=one[0] if len(one) == 1 else ""
+        paths=paths.pop() if len(paths) == 1 else (),
+        run=one[0] if len(one) == 1 else "",
+        telling=bool(metrics or runs),
     )

@@ -107,10 +107,12 @@ class TableJudge:
         yield from every
 
     def _with_run(self, label: Label, row: tuple[Cell, ...], columns: list[Label]) -> Label:
-        """Add to a row's label the run that a column of its own names by number."""
+        """Add to a row's label the run that a column of its own names."""
         for cell, column in list(zip(row, columns, strict=False))[1:]:
-            if not label.runs and RUN_HEADER.search(column.text) and cell.text.strip().isdigit():
-                return replace(label, runs=tuple(self.vocabulary.runs(f"run {cell.text.strip()}")))
+            if not label.runs and RUN_HEADER.search(column.text):
+                own = cell.text.strip()
+                named = self.vocabulary.runs(f"run {own}" if own.isdigit() else own)
+                return replace(label, runs=tuple(named))
         return label
 
     def _row(
