@@ -160,6 +160,26 @@ def test_who_waits_says_once_for_what(tmp_path: Path) -> None:
     assert told == {"first": [line], "second": [line]}
 
 
+def test_who_waits_for_several_cores_does_not_name_itself(tmp_path: Path) -> None:
+    """Of two cores one is taken while the other is waited for: only the other's holder is told."""
+    told: list[str] = []
+    holder = _hold(tmp_path, "holder", 0, 60)
+    wait_until(lambda: _trace(tmp_path), what="the holder")
+    pool = SlotPool(tmp_path / "locks", cores=2, report=told.append, say_after_s=0.3)
+
+    def take() -> None:
+        with pool.acquire(0, 2):
+            pass
+
+    waiter = threading.Thread(target=take)
+    waiter.start()
+    wait_until(lambda: told, what="a word")
+    holder.kill()
+    holder.wait()
+    waiter.join(PATIENCE_S)
+    assert told == [f"waiting for 2 of 2 CPU slots; held by process {holder.pid}"]
+
+
 def test_who_waits_for_itself_says_nothing(tmp_path: Path) -> None:
     """Runs of one launcher that wait for each other are seen by their own lines."""
     told: list[str] = []

@@ -175,8 +175,9 @@ class SlotPool:
         why = [f"GPU {gpu} {what}" for gpu, what in sorted(troubles.items()) if what]
         if held == [os.getpid()] and not why:
             return  # our own runs, which are shown anyway
-        if held:
-            why.insert(0, f"held by {', '.join(map(self._name, held[:MOST_NAMED]))}")
+        if held:  # whoever waits for several cores may have some of them
+            others = [pid for pid in held if pid != os.getpid()] or held
+            why.insert(0, f"held by {', '.join(map(self._name, others[:MOST_NAMED]))}")
         what = f"waiting for {count} of {len(slots)} {kind.upper()} slots"
         self._report("; ".join([what, *why]))
 
