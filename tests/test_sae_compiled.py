@@ -49,13 +49,11 @@ def trained(python: Path, template: Path, data: Path, run: str, compiled: str) -
 def test_a_compiled_training_is_the_written_one(
     sae_python: Path, template: Path, smoke_data: Path
 ) -> None:
-    """Within rounding it learns what the written loss teaches, and the same bits each time."""
+    """Within rounding it learns what the written loss teaches."""
     written, _ = trained(sae_python, template, smoke_data, "run_0", "never")
     compiled, said = trained(sae_python, template, smoke_data, "run_1", "always")
-    again, _ = trained(sae_python, template, smoke_data, "run_2", "always")
     assert said.count("the loss was compiled in") >= 2, "without dead latents, and with some"
     assert STAYS not in said
-    assert compiled == again
     for section, content in written.items():
         for name, value in content.get("final_info", {}).items():
             assert compiled[section]["final_info"][name] == pytest.approx(value, rel=0.01), name

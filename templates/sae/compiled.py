@@ -82,6 +82,7 @@ class CompiledLoss:
         from torch._inductor.compile_fx import compile_fx
 
         config.compile_threads = 1  # a run starts no processes that it does not wait for
+        config.force_disable_caches = True  # what another run compiled may round otherwise
 
         def build(graph: Any, inputs: Any) -> Any:
             self._forms += 1
