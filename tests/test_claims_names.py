@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from ai_scientist.claims import Evidence, check_prose, definitions, expand_latex, expand_notes
+from ai_scientist.judging.statistics import NOISE_NOT_MEASURABLE, NOISE_NOT_MEASURED
 from ai_scientist.records import MetricSpec, Results, Run
 
 RUNS = {
@@ -55,6 +56,22 @@ def test_what_code_writes_is_read_back(said: str, kind: Literal["notes", "latex"
     text = f"The final loss of run 3 is {said.format(percent)} run 0."
     (number,) = check_prose(text, EVIDENCE, kind=kind).numbers
     assert number.verdict == "derived"
+
+
+@pytest.mark.parametrize("noise", [NOISE_NOT_MEASURED, NOISE_NOT_MEASURABLE])
+@pytest.mark.parametrize(
+    ("claim", "kind"),
+    [
+        ("The final loss of run 3 is 150.3 ({}).", "unsupported_number"),
+        ("The final loss of run 3 is 6.3% lower ({}) than run 0.", "unsupported_number"),
+        ("The final loss of run 3 is higher than that of run 0 ({}).", "wrong_comparison"),
+        ("The final loss of run 3 is higher ({}) than that of run 0.", "wrong_comparison"),
+    ],
+)
+def test_words_on_noise_excuse_nothing(claim: str, kind: str, noise: str) -> None:
+    """A false claim with the words beside it that code writes on noise is found as without them."""
+    (found,) = check_prose(claim.format(noise), EVIDENCE).findings
+    assert found.kind == kind
 
 
 def test_what_was_left_out_is_said_in_words() -> None:

@@ -32,6 +32,7 @@ from ai_scientist.claims.table_cells import TableJudge
 from ai_scientist.claims.units import Context, Place, Sentence, Table, markdown_units
 from ai_scientist.claims.vocabulary import Vocabulary
 from ai_scientist.errors import ReplyError
+from ai_scientist.judging.statistics import NOISE_NOT_MEASURABLE, NOISE_NOT_MEASURED
 from ai_scientist.records import Finding, Json
 
 Kind = Literal["notes", "latex"]
@@ -44,6 +45,8 @@ TYPED = re.compile(
     r"|[eE][+\-−]?\d+)?"
 )
 """A number as a person types it, in notes or in LaTeX, without its unit."""
+CAVEAT = re.compile(rf"\(\s*(?:{NOISE_NOT_MEASURED}|{NOISE_NOT_MEASURABLE})\s*\)")
+"""What our code writes beside a difference: it changes nothing that the sentence claims."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +150,7 @@ class _Checker:
     def sentence(self, unit: Sentence, around: Surroundings) -> None:
         """Judge a sentence's numbers and comparisons."""
         text = self._macros(unit.text, unit.place, unit.context)
+        text = CAVEAT.sub(lambda match: " " * len(match[0]), text)
         here = (unit.heading, unit.paragraph)
         if here != self.paragraph and not unit.item:
             self.before = self.recent = ()
