@@ -122,7 +122,8 @@ def test_killed_while_it_writes_the_paper_is_the_same(
     assert after - before > 8
     kill_while_it_writes(cut, before + 1)
     kill_while_it_writes(cut, after - 2)
-    kill_while_it_writes(cut, after - 2, also=lambda: any((cut / ".staging").glob("*/*/build")))
+    copies = cut / ".staging" / "work"
+    kill_while_it_writes(cut, after - 2, also=lambda: any(copies.glob("*/source/build")))
     assert lines_in(cut / "events.jsonl") == after - 2
     kill_while_it_writes(cut, after - 1)
     ask_for_a_paper(cut)
