@@ -88,7 +88,8 @@ def report_content(name: str, runs: int) -> Json:
     verdict = {
         "hypothesis": hypothesis,
         "verdict": "confirmed",
-        "reason": "0.4% higher in run_1, 5 paired seeds",
+        "reason": "run_1 0.9751, run_0 0.9712: difference 0.0039 ± 0.0002 (n = 5, measured, "
+        "p = 0.001, detectable 0.0008).",
         "run": "run_1",
     }
     return {
@@ -107,14 +108,6 @@ def report_content(name: str, runs: int) -> Json:
                 "detail": "0.9971 is no stored value of run_2's test_accuracy",
             }
         ],
-        "best": {
-            "run": "run_1",
-            "metric": "test_accuracy",
-            "text": "0.4% higher",
-            "share": 0.004,
-            "good": True,
-            "noise": "5 paired seeds, SE 0.0002",
-        },
         "prompt_tokens": 7200,
         "cost_usd": 0.05,
         "gpu_hours": 0.0,

@@ -6,7 +6,7 @@ Runs with the standard library only. The first line of standard input is the job
 and the pipe stays open: `cancel` on it cancels, its end means that the launcher is gone.
 Either way, and when guard or supervisor alone is killed with -9, the tree dies: both are
 subreapers, so that a daemon which left its session and its parents is still somebody's child.
-Writes stdout.log, stderr.log and outcome.json beside source/. Started only by executors.py.
+Writes stdout.log, stderr.log and outcome.json beside source/. Started only by local.py.
 
 Sizes are bytes in here. The launcher's death leaves no outcome: that execution is made again.
 """

@@ -34,7 +34,7 @@ WATCHED = ("report.json", "events.jsonl", "calls.jsonl", ".holder", "idea.json",
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The best run by the primary metric, and what stands beside its delta."""
+    """The run that decided the first hypothesis, and what stands beside its delta."""
 
     run: str
     metric: str
@@ -276,22 +276,6 @@ def count_findings(report: Json) -> int:
 
 
 def best_of(report: Json) -> Best | None:
-    """Return the best run as the report names it, else what decided its first hypothesis."""
-    best = report.get("best")
-    if not isinstance(best, dict) or "run" not in best:
-        return best_of_verdicts(report)
-    good = best.get("good")
-    return Best(
-        run=str(best["run"]),
-        metric=str(best.get("metric", "")),
-        text=str(best.get("text", "")),
-        share=number(best.get("share")),
-        good=good if isinstance(good, bool) else None,
-        noise=str(best.get("noise", "noise not measured")),
-    )
-
-
-def best_of_verdicts(report: Json) -> Best | None:
     """Return the run that decided the first hypothesis, with the reason our code gave."""
     for one in verdicts_in(report):
         hypothesis = one.get("hypothesis")
