@@ -148,3 +148,15 @@ def test_a_stored_baseline_serves_them_too(measuring: Measuring) -> None:
     seen, _ = measuring.run_0("probing")
     assert seen.started_at == first.started_at
     assert measuring.said == ["run_0: stored with the template as complete, taken from there"]
+
+
+@pytest.mark.parametrize(
+    "left", ["", "[1", "[]", "{}", '{"evaluations": 3}', '{"evaluations": [[]]}']
+)
+def test_a_damaged_baseline_is_measured_anew(measuring: Measuring, left: str) -> None:
+    """What cannot be read serves nobody, and ends nothing."""
+    first, _ = measuring.run_0()
+    (observation,) = (measuring.folder / "cache" / "baselines").glob("*/observation.json")
+    observation.write_text(left)
+    assert measuring.run_0()[0].started_at != first.started_at
+    assert measuring.said == []

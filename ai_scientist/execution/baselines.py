@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ai_scientist.execution.observation import observation_from_json
 from ai_scientist.machine.hardware import hardware_class
 from ai_scientist.machine.shared_cache import use
 from ai_scientist.records import Json, Template
@@ -82,11 +83,10 @@ class Baselines:
         ]
         found = []
         for place, words in known:
-            try:
-                measured = set(json.loads((place / OBSERVATION).read_text())["evaluations"])
-            except OSError:
+            measured = _evaluations_of(place)
+            if measured is None or not (place / FINAL_INFO).is_file():
                 continue
-            if wanted <= measured and (place / FINAL_INFO).is_file():
+            if wanted <= measured:
                 found.append((place, words, measured - wanted))
         yield from sorted(found, key=lambda one: len(one[2]))
 
@@ -102,6 +102,17 @@ class Baselines:
                 del left[name]  # it only says of what it held numbers
         write_atomically(file, json.dumps(left, indent=1) + "\n")
         return results_to_json(read_results(file, specs))
+
+
+def _evaluations_of(place: Path) -> set[str] | None:
+    """Return what a baseline measured; None where its observation is missing or damaged."""
+    try:
+        observation = json.loads((place / OBSERVATION).read_text(encoding="utf-8"))
+        measured = set(observation.pop("evaluations"))
+        observation_from_json(observation)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return measured
 
 
 def _without(block: Json, names: Collection[str]) -> Json:
