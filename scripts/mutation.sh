@@ -23,6 +23,6 @@ done <<'MODULES'
 results/reading.py tests/test_results.py
 run_folder/journal.py tests/test_journal.py
 judging/gates.py tests/test_gate_rules.py tests/test_gates.py
-claims/check.py tests/test_claims.py tests/test_claims_names.py
+claims/check.py tests/test_claims.py tests/test_claims_layout.py tests/test_claims_names.py
 MODULES
 exit $worst
