@@ -40,11 +40,12 @@ ALMOST_NOTHING = {
 }
 STEPS = 20
 SAME_EACH_TIME = """
-import os, pathlib, torch, experiment, latent_picture
+import os, pathlib, experiment, latent_picture, torch
 from data import load_data
 from own_losses import own_losses
 torch.set_num_threads(1)
 own_losses(load_data(pathlib.Path(os.environ["AI_SCIENTIST_DATA"])))
+experiment.lifetime.leave()
 """
 
 

@@ -187,3 +187,26 @@ def test_own_losses_are_prepared(sae_python: Path, template: Path, smoke_data: P
     assert kept[0] < kept[1], "the model knows more than mean ablation leaves it"
     assert got["same"]
     assert got["names"] == ["test_forget", "test_retain", "validation_forget", "validation_retain"]
+
+
+LEFT_OPEN = """
+import lifetime
+
+import atexit, threading, time
+from pathlib import Path
+
+kept = [open("text", "w"), open("bytes", "wb"), open("exit", "w")]
+kept[0].write("written")
+kept[1].write(b"written")
+atexit.register(lambda: kept[2].write("written"))
+threading.Thread(target=lambda: (time.sleep(0.2), Path("thread").write_text("written"))).start()
+print("said", end="")
+"""
+
+
+def test_leaving_loses_nothing(sae_python: Path, template: Path) -> None:
+    """What a script printed, left open, or left to threads and exit handlers is whole."""
+    done = call(sae_python, template, "-c", f"{LEFT_OPEN}\nlifetime.leave()\nprint('not said')")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "said", "")
+    for name in ("text", "bytes", "exit", "thread"):
+        assert (template / name).read_text() == "written"

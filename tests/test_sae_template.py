@@ -71,15 +71,16 @@ def test_smoke_exercises_every_mechanism(
 ) -> None:
     """The rehearsal imports torch alone, resamples, pulls on dead latents, and reads as results."""
     code = """
-        import runpy, sys
+        import atexit, runpy, sys
+        heavy = {"transformer_lens", "transformers", "sae_bench", "matplotlib"}
+        atexit.register(lambda: print("heavy:", *sorted(heavy & set(sys.modules))))
         sys.argv = ["experiment.py", "--out_dir=run_0"]
         runpy.run_path("experiment.py", run_name="__main__")
-        heavy = {"transformer_lens", "transformers", "sae_bench", "matplotlib"} & set(sys.modules)
-        assert not heavy, heavy
     """
     variables = {"PROFILE": "smoke", "DATA": str(smoke_data)}
     done = call(sae_python, template, "-c", textwrap.dedent(code), **variables)
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "heavy:"
     metrics = _metrics(template, "run_0")
     assert metrics["resampled_latents"] > 0
     assert metrics["gradient_share_auxiliary"] > 1e-4

@@ -44,7 +44,7 @@ class EvaluationConfig:
 
 CONFIGS = {
     "smoke": EvaluationConfig(
-        clamping=Clamping(counts=(2, 5)), matched_l0=5.0, latent_picture=False
+        clamping=Clamping(retain_rates=(0.02,), counts=(2, 5)), matched_l0=5.0, latent_picture=False
     ),
     "small": EvaluationConfig(),
     "full": EvaluationConfig(matched_l0=40.0),

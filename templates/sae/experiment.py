@@ -9,6 +9,8 @@ Shapes: B tokens of a batch, d width of the residual stream, F latents, all diff
 
 from __future__ import annotations
 
+import lifetime  # isort: skip  # first: it imports torch in less time
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,3 +197,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    lifetime.leave()

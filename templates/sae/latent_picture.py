@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
+from matplotlib import artist
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+# While its classes are made, each writes the list of its properties into its documentation: a third
+# of the import. pyplot, which keeps track of windows, is more of it.
+artist.kwdoc = lambda _artist: ""
+from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
 FORGET, RETAIN = "C3", "C0"
 WORDS = 4
@@ -19,11 +22,10 @@ WORDS = 4
 def draw_latents(content: dict[str, Any], path: Path) -> None:
     """Write the picture of one report."""
     rows = max(1, len(content["latents"]))
-    figure, axes = plt.subplot_mosaic(
-        [["rate", "ratio"], ["clamp", "context"]],
-        figsize=(12, 3.2 + 0.34 * rows),
-        height_ratios=[2.2, 0.9 + 0.3 * rows],
-        layout="constrained",
+    figure = Figure(figsize=(12, 3.2 + 0.34 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplot_mosaic(
+        [["rate", "ratio"], ["clamp", "context"]], height_ratios=[2.2, 0.9 + 0.3 * rows]
     )
     figure.suptitle(
         f"Latents of seed {content['seed']}, k = {content['k']}: {content['all_latents']}, "
@@ -35,7 +37,6 @@ def draw_latents(content: dict[str, Any], path: Path) -> None:
     _draw_clamping(axes["clamp"], content["latents"])
     _draw_contexts(axes["context"], content["latents"])
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def _draw_histogram(panel: Any, histogram: dict[str, list[float]], name: str) -> None:

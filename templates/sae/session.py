@@ -26,8 +26,11 @@ from schedules import (
     steps_between_refreshes,
 )
 
-CURVE_TOKENS = 2000
-"""Held-out tokens that the curve of unexplained variance over training is measured on."""
+PROBE_TOKENS = 2000
+"""Held-out tokens that a trained SAE is probed on."""
+CURVE_BATCHES = 4
+"""Held-out tokens, as many as so many batches, that the curve of unexplained variance over training
+is measured on, PROBE_TOKENS at most: else a short training spends its time on that."""
 
 
 class Settings(Timing, Protocol):
@@ -94,7 +97,8 @@ class Session:
         self.seconds = 0.0
         wish = compiles(config.compiled, self.steps, data.device)
         self._compiled = CompiledLoss(self.losses, learner, config.precision) if wish else None
-        held_out = data.documents["validation"].activations()[:CURVE_TOKENS]
+        curve_tokens = min(PROBE_TOKENS, CURVE_BATCHES * config.batch_size)
+        held_out = data.documents["validation"].activations()[:curve_tokens]
         self._held_out = (held_out - data.mean) / data.scale
 
     def step(self, number: int, batch: Batch) -> dict[str, float | str]:
@@ -186,7 +190,7 @@ class Session:
 
     def finish(self, repeat: int) -> Trained:
         """Return the SAE on the model's scale, and what its training reports."""
-        probe = self.data.documents["validation"].activations()[:CURVE_TOKENS]
+        probe = self.data.documents["validation"].activations()[:PROBE_TOKENS]
         tokens = self.steps * self.config.batch_size
         report = self.term_log.results() | {
             "resampled_latents": float(self.resampled),
