@@ -31,7 +31,7 @@ TRAINED = """
         data = load_data(Path({data!r}))
         config = Config(**PROFILES["smoke"])
         session = Session(Trainer(config, data.d_model, 0), config, data)
-        for number, batch in enumerate(data.batches(192, 60, 0)): session.step(number, batch)
+        for number, batch in enumerate(data.batches(128, 60, 0)): session.step(number, batch)
         sae = session.finish(0).sae
 """
 

@@ -116,7 +116,7 @@ def test_standard_architecture(sae_python: Path, template: Path, smoke_data: Pat
         ({"OVERRIDES": '{"latents": 3}'}, "AI_SCIENTIST_OVERRIDES names 'latents'"),
         ({"OVERRIDES": '{"k": "3"}'}, "must be of type int"),
         ({"OVERRIDES": "[1]"}, "must be a JSON object"),
-        ({"OVERRIDES": '{"n_latents": 192}'}, "n_latents and batch_size are both 192"),
+        ({"OVERRIDES": '{"n_latents": 128}'}, "n_latents and batch_size are both 128"),
         ({"PROFILE": "huge"}, "this script has smoke, small, full"),
         ({"PROFILE": "small"}, "was made for profile smoke"),
         ({"SEED": "-1"}, "must be a whole number"),

@@ -81,12 +81,12 @@ def test_frontier_and_counts(sae_python: Path, template: Path, smoke_data: Path)
     assert frontier["l0_at_double_k"] > 5.0
     assert frontier["fvu_at_double_k"] < frontier["fvu_at_half_k"]
     training = results["training results for layer 0"]["final_info"]
-    assert training["tokens_seen"] == 60 * 192
-    assert training["epochs"] == pytest.approx(60 * 192 / (240 * 31))
+    assert training["tokens_seen"] == 60 * 128
+    assert training["epochs"] == pytest.approx(60 * 128 / (240 * 31))
     lines = (template / "run_0/metrics.jsonl").read_text().splitlines()
     curve = [line for line in map(json.loads, lines) if (line["repeat"], line["k"]) == (1, 5)]
     assert len(curve) >= 20
-    assert curve[-1]["tokens"] == 60 * 192
+    assert curve[-1]["tokens"] == 60 * 128
     assert curve[-1]["fvu"] < curve[0]["fvu"]
 
 
@@ -118,13 +118,13 @@ def test_frontier_is_read_off_at_the_baselines_l0(
 IDLE: dict[str, tuple[dict[str, float], str]] = {
     "nothing": ({"training_tokens": 100}, "nothing would be trained"),
     "auxiliary_too_late": (
-        {"dead_after_tokens": 59 * 192, "resamplings": 0},
-        "the last look for dead latents comes after 11328 tokens",
+        {"dead_after_tokens": 59 * 128, "resamplings": 0},
+        "the last look for dead latents comes after 7552 tokens",
     ),
     "auxiliary_of_none": ({"auxiliary_latents": 0}, "the auxiliary loss could never act"),
     "resampling_too_early": (
-        {"dead_after_tokens": 21 * 192},
-        "the first of 2 resamplings comes after 4032 tokens",
+        {"dead_after_tokens": 21 * 128},
+        "the first of 2 resamplings comes after 2688 tokens",
     ),
 }
 
@@ -146,8 +146,8 @@ def test_what_could_never_act_is_refused(
 @pytest.mark.slow
 def test_what_can_act_once_is_trained(sae_python: Path, template: Path, smoke_data: Path) -> None:
     """One step inside these bounds, and without what is switched off, a run is valid."""
-    last = {"dead_after_tokens": 59 * 192 - 1, "resamplings": 0}
-    off = {"dead_after_tokens": 60 * 192, "resamplings": 0, "auxiliary_coefficient": 0.0}
+    last = {"dead_after_tokens": 59 * 128 - 1, "resamplings": 0}
+    off = {"dead_after_tokens": 60 * 128, "resamplings": 0, "auxiliary_coefficient": 0.0}
     for run, overrides in (("run_0", last), ("run_1", off)):
         done = smoke(sae_python, template, smoke_data, run, OVERRIDES=json.dumps(overrides))
         assert (done.returncode, done.stderr) == (0, "")

@@ -69,10 +69,10 @@ PROFILES: dict[str, dict[str, Any]] = {
     "smoke": {
         "n_latents": 160,
         "k": 5,
-        "training_tokens": 60 * 192,
-        "batch_size": 192,
+        "training_tokens": 60 * 128,
+        "batch_size": 128,
         "learning_rate": 4e-3,
-        "dead_after_tokens": 3 * 192,
+        "dead_after_tokens": 3 * 128,
         "auxiliary_latents": 8,
         "repeats": 2,
         "frontier_repeats": 1,
