@@ -27,7 +27,6 @@ PROJECT = Path(__file__).resolve().parent.parent
 TEMPLATE = PROJECT / "templates" / "sae"
 GPU_SHAPES = ((2304, 2304, 120), (2304, 16384, 64), (2304, 18432, 320), (2304, 65536, 320))
 CPU_SHAPES = ((96, 160, 2, 512), (192, 1536, 16, 256))
-SPARSE = "ours with sparse decode"
 COMPILED = "ours compiled"
 GOAL_SHAPE = (2304, 16384, 64)
 
@@ -88,7 +87,6 @@ def describe(shape: tuple[int, ...], seconds: dict[str, float], on_gpu: bool) ->
         *rows,
         Row(f"{place}: faster than usual", seconds["usual"] / seconds["ours"]),
         Row(f"{place}: faster than autocast", faster, goal=goals[0], bound="at least"),
-        Row(f"{place}: faster by sparse decode", seconds["ours"] / seconds[SPARSE]),
         Row(f"{place}: faster by compiling", seconds["ours"] / seconds[COMPILED]),
         Row(f"{place}: compiling", compiling, "s", note=paid),
         Row(f"{place}: times the floor", slower, goal=goals[1]),

@@ -57,7 +57,7 @@ class CompiledLoss:
         if self._compiled is None:
             latents = self._as_written(batch, dead)[0]
             if not self._stopped:
-                self._compiled = self._compile()
+                self._compiled = compile_alone(self._losses, self._count_form)
             return latents
         known, started = self._forms, time.perf_counter()
         torch._dynamo.maybe_mark_dynamic(dead, 0)  # one form for every number of dead latents
@@ -76,28 +76,14 @@ class CompiledLoss:
         self._unchecked -= 1
         return self._check(batch, dead, terms)
 
-    def _compile(self) -> Losses:
-        """Return the loss compiled; its code is its own, so that no other SAE's forms count."""
-        from torch._inductor import config  # takes seconds to import
-        from torch._inductor.compile_fx import compile_fx
+    def is_settled(self) -> bool:
+        """Tell whether the compiled loss is in use, and nothing of it waits to be compared."""
+        return self._compiled is not None and self._forms > 0 and not self._unchecked
 
-        config.compile_threads = 1  # a run starts no processes that it does not wait for
-        config.force_disable_caches = True  # what another run compiled may round otherwise
-
-        def build(graph: Any, inputs: Any) -> Any:
-            self._forms += 1
-            if self._forms > MAX_FORMS:
-                raise RuntimeError(f"it has more than {MAX_FORMS} forms")
-            return compile_fx(graph, inputs)
-
-        losses = self._losses
-
-        def own(batch: Batch, dead: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-            return losses(batch, dead)
-
-        own = types.FunctionType(own.__code__.replace(), globals(), closure=own.__closure__)
-        compiled: Losses = torch.compile(own, fullgraph=True, backend=build)
-        return compiled
+    def _count_form(self) -> None:
+        self._forms += 1
+        if self._forms > MAX_FORMS:
+            raise RuntimeError(f"it has more than {MAX_FORMS} forms")
 
     def _as_written(self, batch: Batch, dead: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Add the gradients of the loss as it is written; stop if it keeps anything meanwhile."""
@@ -132,10 +118,40 @@ class CompiledLoss:
     def _kept(self) -> dict[str, str]:
         """Return a mark for all that the loss could change, the gradients aside."""
         marks = {"torch's generator": str(hash(torch.get_rng_state().numpy().tobytes()))}
+        if self._parameters[0].is_cuda:
+            drawn = torch.cuda.get_rng_state().numpy().tobytes()
+            marks["torch's generator on the GPU"] = str(hash(drawn))
         for owner in (self._learner, self._learner.sae):
             of = type(owner).__name__
             marks |= {f"{of}.{name}": _mark(value) for name, value in vars(owner).items()}
         return marks
+
+
+def compile_alone(
+    function: Callable[..., Any], on_form: Callable[[], None] = lambda: None
+) -> Callable[..., Any]:
+    """Return a function compiled; its code is its own, so that no other SAE's forms count.
+
+    `on_form` is called before each form that is compiled.
+    """
+    import torch._dynamo.config  # these take seconds to import
+    from torch._inductor import config
+    from torch._inductor.compile_fx import compile_fx
+
+    config.compile_threads = 1  # a run starts no processes that it does not wait for
+    config.force_disable_caches = True  # what another run compiled may round otherwise
+    torch._dynamo.config.automatic_dynamic_shapes = False  # each SAE has a k of its own
+
+    def build(graph: Any, inputs: Any) -> Any:
+        on_form()
+        return compile_fx(graph, inputs)
+
+    def own(*given: Any) -> Any:
+        return function(*given)
+
+    own = types.FunctionType(own.__code__.replace(), globals(), closure=own.__closure__)
+    compiled: Callable[..., Any] = torch.compile(own, fullgraph=True, backend=build)
+    return compiled
 
 
 def _mark(value: Any) -> str:

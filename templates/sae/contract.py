@@ -171,6 +171,8 @@ def _fix_arithmetic(seed: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS adds in any order
     # Unlike use_deterministic_algorithms, this does not import torch's compiler: seconds.
     torch.set_deterministic_debug_mode("error")
+    # Else all memory is filled before its first use: a tenth of a step on a GPU.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.manual_seed(seed)
 
 

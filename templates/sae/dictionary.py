@@ -9,7 +9,7 @@ import copy
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -130,25 +130,60 @@ def ortho_pairs(
     when it is (F, F); the sum is divided by the sum of weights, so that a coefficient means the
     same at every F. With `pairs` the mean is estimated, without bias, from that many pairs drawn
     uniformly, where that is cheaper: up to F = 8 * sqrt(pairs) all pairs are taken. The gradient
-    reaches `directions`; give detached weights. Zero when all weights are.
+    reaches `directions` alone; ValueError when `weights` want one. Zero when all weights are.
     """
-    unit = torch.nn.functional.normalize(directions, dim=1)
-    count = len(unit)
+    if weights.requires_grad:
+        raise ValueError("ortho_pairs passes no gradient to its weights: give weights.detach()")
+    count = len(directions)
     total = _off_diagonal_sum(weights).clamp_min(1e-12)
-    if pairs is not None and count**2 > DRAWN_COSTS * pairs:
-        first = torch.randint(count, (pairs,), generator=generator)
-        second = (first + torch.randint(1, count, (pairs,), generator=generator)) % count
-        cosines = (unit[first] * unit[second]).sum(1).abs()
-        drawn = weights[first] * weights[second] if weights.dim() == 1 else weights[first, second]
-        return (drawn * cosines).mean() * (count * (count - 1)) / total
-    parts = []
-    for start in range(0, count, chunk):
-        rows = slice(start, min(start + chunk, count))
-        block = weights[rows, None] * weights if weights.dim() == 1 else weights[rows]
-        cosines = (unit[rows] @ unit.T).abs()
-        here = torch.arange(cosines.shape[0])
-        parts.append((block * cosines).sum() - (block * cosines)[here, here + start].sum())
-    return torch.stack(parts).sum() / total
+    if pairs is None or count**2 <= DRAWN_COSTS * pairs:
+        unit = torch.nn.functional.normalize(directions, dim=1)
+        summed: Tensor = _PairSum.apply(unit, weights, chunk)
+        return summed / total
+    first = torch.randint(count, (pairs,), generator=generator)
+    second = (first + torch.randint(1, count, (pairs,), generator=generator)) % count
+    first, second = first.to(directions.device), second.to(directions.device)
+    drawn = torch.nn.functional.normalize(directions[torch.cat([first, second])], dim=1)
+    cosines = (drawn[:pairs] * drawn[pairs:]).sum(1).abs()
+    of = weights[first] * weights[second] if weights.dim() == 1 else weights[first, second]
+    return (of * cosines).mean() * (count * (count - 1)) / total
+
+
+class _PairSum(torch.autograd.Function):
+    """The sum over pairs of rows, with its gradient at once: nothing of size (F, F) is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, unit: Tensor, weights: Tensor, chunk: int) -> Tensor:
+        """Go through the pairs (i, j > i) in blocks of `chunk` rows."""
+        rows = unit
+        if torch.is_autocast_enabled(unit.device.type):
+            rows = unit.to(torch.get_autocast_dtype(unit.device.type))
+        gradient = torch.zeros_like(unit)
+        sums = []
+        for start in range(0, len(unit), chunk):
+            here, later = rows[start : start + chunk], rows[start:]
+            cosines = here @ later.T  # (C, L)
+            both = _weights_both_ways(weights, start, len(here)).triu(1)
+            sums.append((both * cosines.abs()).sum())
+            if ctx.needs_input_grad[0]:
+                pull = (both * cosines.sign()).to(rows.dtype)
+                gradient[start : start + chunk] += pull @ later
+                gradient[start:] += pull.T @ here
+        ctx.save_for_backward(gradient)
+        return torch.stack(sums).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
+        """Scale the gradient."""
+        return outer[0] * ctx.saved_tensors[0], None, None
+
+
+def _weights_both_ways(weights: Tensor, start: int, count: int) -> Tensor:
+    """Return w_ij + w_ji for i among `count` rows from `start` on, and all j from `start` on."""
+    if weights.dim() == 1:
+        return 2 * weights[start : start + count, None] * weights[start:]
+    here = slice(start, start + count)
+    return weights[here, start:] + weights[start:, here].T
 
 
 def _off_diagonal_sum(weights: Tensor) -> Tensor:

@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from contract import read_request, write_results
 from data import Batch, load_data
 from evaluation import evaluate
-from session import Forward, decode_sparsely
+from products import encode_linearly
+from selection import keep_largest
+from session import Forward
 from training import train_all
 
 
@@ -56,8 +58,6 @@ class Config:
     """How many of these seeds are also trained at half and at twice the k."""
     precision: str = "float32"
     """Of matrix products while training: `float32` or `bfloat16`."""
-    sparse_decode: bool = False
-    """Whether training rebuilds from k decoder rows a token instead of all of them (topk)."""
     shared_order: bool = False
     """Whether all seeds see the data in one order, in one pass, and differ in weights only."""
     compiled: str = "never"
@@ -107,13 +107,13 @@ class SparseAutoencoder(nn.Module):
             torch.randn(config.n_latents, d_model, generator=generator), dim=1
         )
         self.W_dec = nn.Parameter(rows)  # (F, d), unit rows
-        self.W_enc = nn.Parameter(rows.T.clone())  # (d, F)
+        self.W_enc = nn.Parameter(rows.T.contiguous())  # (d, F)
         self.b_enc = nn.Parameter(torch.zeros(config.n_latents))
         self.b_dec = nn.Parameter(torch.zeros(d_model))
 
     def pre_activations(self, x: Tensor) -> Tensor:
         """Return the latents (B, F) before all but the k largest are switched off."""
-        return ((x - self.b_dec) @ self.W_enc + self.b_enc).relu()
+        return encode_linearly(x, self.b_dec, self.W_enc, self.b_enc).relu()
 
     def activate(self, pre: Tensor) -> Tensor:
         """Keep the k largest latents of each token (topk), or all that are positive (standard)."""
@@ -127,15 +127,7 @@ class SparseAutoencoder(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return the reconstruction (..., d) of latents (..., F)."""
-        if self.config.sparse_decode and self.training:
-            return decode_sparsely(latents, self.W_dec, self.config.k) + self.b_dec
         return latents @ self.W_dec + self.b_dec
-
-
-def keep_largest(values: Tensor, k: int) -> Tensor:
-    """Return `values` with all but the k largest of the last axis set to 0."""
-    top = values.topk(k, dim=-1)
-    return torch.zeros_like(values).scatter(-1, top.indices, top.values)
 
 
 class Trainer:

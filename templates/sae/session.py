@@ -6,18 +6,17 @@ Shapes: B tokens of a batch, d width of the residual stream, F latents, D of the
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
-from compiled import CompiledLoss, compiles
-from contract import stop
+from captured import CapturedStep, Step
+from compiled import CompiledLoss, compile_alone, compiles
 from data import Batch, Data
 from dictionary import Trained, fold_scale
 from loss_terms import TermLog
+from optimizer import Adam
 from schedules import (
     Timing,
     count_steps,
@@ -43,7 +42,6 @@ class Settings(Timing, Protocol):
     repeats: int
     frontier_repeats: int
     precision: str
-    sparse_decode: bool
     shared_order: bool
     compiled: str
 
@@ -89,14 +87,23 @@ class Session:
         self._refresh_every = steps_between_refreshes(config)
         self._resampling_steps = resampling_steps(config)
         learner.sae.to(data.device)
-        self.optimizer = Adam(learner.sae.parameters())
+        for name, value in vars(learner).items():
+            if isinstance(value, Tensor):  # what an idea keeps lies where the latents lie
+                setattr(learner, name, value.to(data.device))
         self.silent = torch.zeros(config.n_latents, device=data.device)
         self.dead = torch.zeros(0, dtype=torch.long, device=data.device)
         self.resampled = 0
         self.term_log = TermLog(self.steps)
         self.seconds = 0.0
-        wish = compiles(config.compiled, self.steps, data.device)
-        self._compiled = CompiledLoss(self.losses, learner, config.precision) if wish else None
+        self._fast: Step | None = None
+        fuses = None
+        if compiles(config.compiled, self.steps, data.device):
+            self._compiled = CompiledLoss(self.losses, learner, config.precision)
+            self._fast = self._step_compiled
+            if data.device.type == "cuda":  # a CPU has no launches, and its fused Adam is faster
+                self._fast = CapturedStep(self._step_compiled, self._compiled.is_settled)
+                fuses = compile_alone
+        self.optimizer = Adam(learner.sae.parameters(), learner.sae.W_dec, fuses)
         curve_tokens = min(PROBE_TOKENS, CURVE_BATCHES * config.batch_size)
         held_out = data.documents["validation"].activations()[:curve_tokens]
         self._held_out = (held_out - data.mean) / data.scale
@@ -104,35 +111,38 @@ class Session:
     def step(self, number: int, batch: Batch) -> dict[str, float | str]:
         """Take one optimizer step; return what is to be logged."""
         started = time.perf_counter()
-        sae, config = self.learner.sae, self.config
-        sae.zero_grad()
-        latents, logged = self._add_gradients(number, batch)
-        with torch.no_grad():
-            remove_parallel_gradient(sae.W_dec)
-            self.optimizer.step(config.learning_rate * learning_factor(config, number))
-            sae.W_dec /= sae.W_dec.norm(dim=1, keepdim=True)
-            self._count_silence(number, latents)
-            if number + 1 in self._resampling_steps:
-                self.resample(batch)
+        self.optimizer.rate.fill_(self.config.learning_rate * learning_factor(self.config, number))
+        logged: dict[str, float | str] = {}
+        if self._fast is not None and not self.term_log.is_due(number):
+            self._fast(batch, self.dead)
+        else:
+            logged, latents = self._step_as_written(number, batch)
+        if (number + 1) % self._refresh_every == 0:
+            self._refresh_dead()
+        if number + 1 in self._resampling_steps:
+            self.resample(batch)
         self.seconds += time.perf_counter() - started
         if logged:
-            counts = (latents.detach() != 0).sum(1)
-            if config.sparse_decode and int(counts.max()) > config.k:
-                stop(f"sparse_decode rebuilds from k = {config.k} latents, and a token has more")
-            active = counts.float().mean()
-            dead_share = len(self.dead) / config.n_latents
+            active = (latents != 0).sum(1).float().mean()
+            dead_share = len(self.dead) / self.config.n_latents
             logged |= {"fvu": self.fvu(), "l0": float(active), "dead_share": dead_share}
         return logged
 
-    def _add_gradients(self, number: int, batch: Batch) -> tuple[Tensor, dict[str, float | str]]:
-        """Add the loss's gradient to the parameters; return the latents and what is to be logged.
-
-        What is logged needs each term's own gradient, and is always of the loss as it is written.
-        """
-        if self._compiled is not None and not self.term_log.is_due(number):
-            return self._compiled.add_gradients(batch, self.dead), {}
+    def _step_as_written(self, number: int, batch: Batch) -> tuple[dict[str, float | str], Tensor]:
+        """Take a step that may be logged: that needs each term's own gradient."""
+        self.learner.sae.zero_grad()
         latents, terms = self.losses(batch, self.dead)
-        return latents, self.term_log.backward(number, terms, self.learner.sae.parameters())
+        logged = self.term_log.backward(number, terms, self.learner.sae.parameters())
+        self.optimizer.step()
+        self._count_silence(latents)
+        return logged, latents.detach()
+
+    def _step_compiled(self, batch: Batch, dead: Tensor) -> None:
+        """Take a step that is not logged; it may be recorded."""
+        self.learner.sae.zero_grad()
+        latents = self._compiled.add_gradients(batch, dead)
+        self.optimizer.step()
+        self._count_silence(latents)
 
     def losses(self, batch: Batch, dead: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the latents (B, F) of a batch and the terms of the loss by name."""
@@ -148,15 +158,25 @@ class Session:
         enabled = self.config.precision == "bfloat16"
         return torch.autocast(self.data.device.type, dtype=torch.bfloat16, enabled=enabled)
 
-    def _count_silence(self, number: int, latents: Tensor) -> None:
-        tokens = len(latents)
-        self.silent = torch.where((latents > 0).any(0), 0.0, self.silent + tokens)
-        if (number + 1) % self._refresh_every == 0:
-            self.dead = (self.silent > self.config.dead_after_tokens).nonzero()[:, 0]
+    @torch.no_grad()
+    def _count_silence(self, latents: Tensor) -> None:
+        self.silent.add_(len(latents)).masked_fill_((latents > 0).any(0), 0.0)
 
+    def _refresh_dead(self) -> None:
+        """Bring the dead latents up to date; in place where they are as many as before."""
+        dead = self._find_dead()
+        if len(dead) == len(self.dead):
+            self.dead.copy_(dead)
+        else:
+            self.dead = dead
+
+    def _find_dead(self) -> Tensor:
+        return (self.silent > self.config.dead_after_tokens).nonzero()[:, 0]
+
+    @torch.no_grad()
     def resample(self, batch: Batch) -> None:
         """Point latents at what the SAE explains worst, and forget their optimizer state."""
-        dead = (self.silent > self.config.dead_after_tokens).nonzero()[:, 0]
+        dead = self._find_dead()
         chosen = self.learner.latents_to_resample(dead)[: self.config.batch_size // 2]
         if len(chosen) == 0:
             return
@@ -203,62 +223,3 @@ class Session:
         }
         folded = fold_scale(self.learner.sae, self.data.mean, self.data.scale, probe)
         return Trained(sae=folded, seed=repeat, k=self.config.k, report=report)
-
-
-class Adam:
-    """Fused Adam, with moments that can be forgotten where a latent is drawn anew.
-
-    Calls torch's own function: making a torch.optim.Adam imports torch's compiler, which takes
-    longer than a rehearsal.
-    """
-
-    def __init__(self, parameters: Iterable[Tensor]) -> None:
-        self._parameters = list(parameters)
-        self._means = [torch.zeros_like(one) for one in self._parameters]
-        self._squares = [torch.zeros_like(one) for one in self._parameters]
-        self._steps = [torch.zeros((), device=one.device) for one in self._parameters]
-
-    def step(self, learning_rate: float) -> None:
-        """Move the parameters that have a gradient against it."""
-        rows = zip(self._parameters, self._means, self._squares, self._steps, strict=True)
-        moved = [(one, one.grad, *moments) for one, *moments in rows if one.grad is not None]
-        parameters, gradients, means, squares, steps = map(list, zip(*moved, strict=True))
-        adam(
-            parameters,
-            gradients,
-            means,
-            squares,
-            [],
-            steps,
-            fused=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=learning_rate,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
-
-    def forget(self, parameter: Tensor, index: Any) -> None:
-        """Set the moments of parameter[index] to 0."""
-        place = next(i for i, one in enumerate(self._parameters) if one is parameter)
-        self._means[place][index] = 0.0
-        self._squares[place][index] = 0.0
-
-
-def decode_sparsely(latents: Tensor, rows: Tensor, k: int) -> Tensor:
-    """Return latents (B, F) times decoder rows (F, d), where at most k latents are active.
-
-    The same sum and the same gradients as the product, from k rows a token instead of F; latents
-    beyond the k largest get neither.
-    """
-    top = latents.topk(k, dim=-1)
-    weights = top.values.to(rows.dtype)
-    return nn.functional.embedding_bag(top.indices, rows, per_sample_weights=weights, mode="sum")
-
-
-def remove_parallel_gradient(rows: Tensor) -> None:
-    """Take out of the gradient of unit rows what would only change their length."""
-    assert rows.grad is not None
-    rows.grad -= (rows.grad * rows).sum(1, keepdim=True) * rows
