@@ -27,11 +27,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ai_scientist.machine.environments import default_cache_root, environment_for
 from benchmarks.form import Row, finish, parser
+from benchmarks.template import TEMPLATE, template_python
 
-PROJECT = Path(__file__).resolve().parent.parent
-TEMPLATE = PROJECT / "templates" / "sae"
 ALMOST_NOTHING = {
     "repeats": 1,
     "frontier_repeats": 0,
@@ -62,9 +60,7 @@ def main() -> int:
     arguments.add_argument("--profile", choices=("smoke", "small"), default="small")
     arguments.add_argument("--runs", type=int, default=10)
     options = arguments.parse_args()
-    python = environment_for(
-        TEMPLATE / "requirements.lock", default_cache_root(os.environ), report=print
-    ).python
+    python = template_python()
     with tempfile.TemporaryDirectory() as aside:
         folder = Path(aside)
         data, out = folder / "data", folder / "out"

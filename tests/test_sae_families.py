@@ -134,7 +134,7 @@ def test_an_own_encoder_is_kept_as_what_it_is(
     """An SAE that no other tool could rebuild is kept with its weights, and says so."""
     script = template / "experiment.py"
     text = script.read_text()
-    plain = "return ((x - self.b_dec) @ self.W_enc + self.b_enc).relu()"
+    plain = "return encode_linearly(x, self.b_dec, self.W_enc, self.b_enc).relu()"
     assert text.count(plain) == 1
     script.write_text(text.replace(plain, plain.replace(".relu()", ".relu() ** 1.0 * 0.5")))
     assert smoke(sae_python, template, smoke_data).returncode == 0
