@@ -11,15 +11,12 @@ promises nothing. Without a GPU nothing is measured.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 from ai_scientist.machine.hardware import describe_hardware
 from benchmarks.form import Row, finish, parser
-from benchmarks.template import TEMPLATE, template_python
+from benchmarks.template import printed_by
 
 STORE_TOKENS, STEPS = 10_000_000, 24_414
 """What `full` prepares, and how many steps each of its SAEs takes."""
@@ -41,17 +38,10 @@ def main() -> int:
 
 def measure(tokens: int, steps: int, *, tiny: bool) -> dict[str, float]:
     """Return what full_scale.py measured in the template's python."""
-    path = os.pathsep.join(map(str, (TEMPLATE, Path(__file__).parent)))
     with tempfile.TemporaryDirectory() as folder:
-        code = f"from full_scale import main; main({folder!r}, {tokens}, {steps}, tiny={tiny})"
-        done = subprocess.run(
-            [str(template_python()), "-c", code],
-            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
+        figures: dict[str, float] = printed_by(
+            f"from full_scale import main; main({folder!r}, {tokens}, {steps}, tiny={tiny})"
         )
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 

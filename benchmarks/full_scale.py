@@ -28,7 +28,8 @@ TINY = {
     "head_dim": 12,
     "vocab_size": 3000,
 }
-"""A shape for trying this on a CPU."""
+"""A model for trying this on a CPU."""
+TINY_SAE = {"n_latents": 512, "k": 8, "batch_size": 64, "auxiliary_latents": 32}
 WORDS = 2000
 
 
@@ -74,14 +75,14 @@ def held_by(work: Callable[[], Any]) -> tuple[Any, float, float]:
     return made, time.perf_counter() - started, most
 
 
-def measure(folder: Path, tokens: int, steps: int, shape: dict[str, int]) -> dict[str, float]:
+def measure(folder: Path, tokens: int, steps: int, *, tiny: bool) -> dict[str, float]:
     """Return seconds, rates and memory of preparing, training and measuring."""
     from footprint import ModelShape, measuring_bytes, preparing_bytes, training_bytes
     from prepare_full import FullSize, build_full
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     make_texts(folder / "texts", tokens)
-    make_model(folder / "model", device, shape)
+    make_model(folder / "model", device, TINY if tiny else {})
     os.environ["AI_SCIENTIST_INPUTS"] = json.dumps({"SAE_TEXTS": str(folder / "texts")})
     size = FullSize(model=str(folder / "model"), tokens=tokens)
     (folder / "data").mkdir()
@@ -94,7 +95,7 @@ def measure(folder: Path, tokens: int, steps: int, shape: dict[str, int]) -> dic
     from training import train_all
 
     data = load_data(folder / "data")
-    base = Config(**PROFILES["full"])
+    base = Config(**PROFILES["full"] | (TINY_SAE if tiny else {}))
 
     def run(count: int) -> tuple[Any, Any, float, float]:
         out = folder / f"run_{count}"
@@ -153,4 +154,4 @@ def main(folder: str, tokens: int, steps: int, *, tiny: bool) -> None:
     torch.manual_seed(0)
     torch.set_deterministic_debug_mode("error")
     torch.utils.deterministic.fill_uninitialized_memory = False
-    print(json.dumps(measure(Path(folder), tokens, steps, TINY if tiny else {})))
+    print(json.dumps(measure(Path(folder), tokens, steps, tiny=tiny)))

@@ -11,17 +11,11 @@ All in one process, taking turns; the fastest turn counts. The large shapes need
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
-from typing import Any
 
 from ai_scientist.machine.hardware import describe_hardware
 from benchmarks.form import Row, finish, parser
-from benchmarks.template import TEMPLATE, template_python
+from benchmarks.template import printed_by
 
 GPU_SHAPES = ((2304, 2304, 120), (2304, 16384, 64), (2304, 18432, 320), (2304, 65536, 320))
 CPU_SHAPES = ((96, 160, 2, 512), (192, 1536, 16, 256))
@@ -48,20 +42,10 @@ def main() -> int:
 
 def measure(shapes: list[tuple[int, ...]], turns: int) -> list[dict[str, float]]:
     """Return seconds per step of all variants at each shape, measured in the template's python."""
-    python = template_python()
     named = [dict(zip(("d", "F", "k", "B"), shape, strict=True)) for shape in shapes]
-    code = f"from training_steps import main; main({named!r}, 10, {turns})"
-    path = os.pathsep.join(map(str, (TEMPLATE, Path(__file__).parent)))
-    with tempfile.TemporaryDirectory() as nothing:  # was compiled before
-        given = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": nothing}
-        done = subprocess.run(
-            [str(python), "-c", code],
-            env=os.environ | given,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-    measured: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    measured: list[dict[str, float]] = printed_by(
+        f"from training_steps import main; main({named!r}, 10, {turns})"
+    )
     return measured
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from ai_scientist.machine.environments import default_cache_root, environment_for
 
@@ -21,3 +25,22 @@ def template_python() -> Path:
         return Path(named)
     lock = TEMPLATE / "requirements.lock"
     return environment_for(lock, default_cache_root(os.environ), report=print).python
+
+
+def printed_by(code: str) -> Any:
+    """Run code beside the template's modules and those of this folder; return its last line's JSON.
+
+    What was compiled before does not count.
+    """
+    places = (TEMPLATE, Path(__file__).parent, os.environ.get("PYTHONPATH", ""))
+    path = os.pathsep.join(str(place) for place in places if place)
+    with tempfile.TemporaryDirectory() as nothing:
+        given = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": nothing}
+        done = subprocess.run(
+            [str(template_python()), "-c", code],
+            env=os.environ | given,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    return json.loads(done.stdout.splitlines()[-1])
