@@ -70,20 +70,21 @@ def staged(seed: int, *replacements: Replacement) -> Iterator[Path]:
 
     All generators start from `seed`. What fails inside is a BenchError with what was printed.
     """
-    python, numpy, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    python, numpy = random.getstate(), np.random.get_state()
     with_gradients = torch.is_grad_enabled()
     said = io.StringIO()
     try:
         random.seed(seed)
         np.random.seed(seed)
-        torch.manual_seed(seed)
         with (
+            torch.random.fork_rng(),  # of the GPUs' generators too
             tempfile.TemporaryDirectory() as folder,
             contextlib.chdir(folder),
             contextlib.redirect_stdout(said),
             contextlib.redirect_stderr(said),
             _replaced(replacements),
         ):
+            torch.manual_seed(seed)
             yield Path(folder)
     except NotRunError:
         raise
@@ -92,7 +93,6 @@ def staged(seed: int, *replacements: Replacement) -> Iterator[Path]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
-        torch.set_rng_state(torch_state)
         torch.set_grad_enabled(with_gradients)
 
 

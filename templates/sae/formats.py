@@ -81,7 +81,7 @@ def dictionary_learning_tensors(sae: Any, architecture: str, k: int) -> Tensors:
     return tensors | {
         "b_dec": own["b_dec"],
         "k": torch.tensor(k, dtype=torch.int),
-        "threshold": threshold.detach().clone(),  # of the TopK class: none was measured
+        "threshold": threshold.detach().cpu().clone(),  # of the TopK class: none was measured
     }
 
 

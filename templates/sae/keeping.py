@@ -58,9 +58,9 @@ def is_faithful(one: Trained, data: Data, architecture: str) -> bool:
     if known is None:
         return False
     x = data.documents["validation"].activations()[:PROBE_TOKENS]
-    ours = one.sae.encode(x)
-    theirs = encode_as_saelens(saelens_tensors(one.sae, architecture), known, one.k, x)
-    return share_changed(ours, theirs) <= NEAR_TIES
+    kept = saelens_tensors(one.sae, architecture)  # on the CPU, wherever the SAE is
+    theirs = encode_as_saelens(kept, known, one.k, x.cpu())
+    return share_changed(one.sae.encode(x).cpu(), theirs) <= NEAR_TIES
 
 
 def _write_saelens(folder: Path, one: Trained, data: Data, architecture: str) -> None:

@@ -75,6 +75,7 @@ def load_one(
     name = found[number].name
     loaded = found[number].load()
     check_place(loaded, data, name)
+    loaded.sae.to(data.device)
     k = loaded.k or max(1, round(mean_l0(loaded.sae, data)))
     sizes = {"n_latents": loaded.sae.W_dec.shape[0], "k": k}
     request = _sized(request, architecture=loaded.architecture, **sizes)

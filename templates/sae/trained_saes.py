@@ -49,17 +49,27 @@ class Found(NamedTuple):
 class UnitRows(nn.Module):
     """An SAE with decoder rows of unit length and latents in the activations' units."""
 
+    norms: Tensor
+    W_dec: Tensor
+    W_enc: Tensor
+    b_enc: Tensor
+    b_dec: Tensor
+
     def __init__(self, inner: Any) -> None:
         super().__init__()
         self.inner = inner
         rows = inner.W_dec.detach().float()
-        self.norms = rows.norm(dim=1).clamp_min(1e-8)
+        norms = rows.norm(dim=1).clamp_min(1e-8)
         gate = getattr(inner, "b_gate", None)
         bias = inner.b_enc if gate is None else gate
-        self.W_dec = rows / self.norms[:, None]
-        self.W_enc = inner.W_enc.detach().float() * self.norms
-        self.b_enc = bias.detach().float() * self.norms
-        self.b_dec = inner.b_dec.detach().float()
+        for name, value in {
+            "norms": norms,
+            "W_dec": rows / norms[:, None],
+            "W_enc": inner.W_enc.detach().float() * norms,
+            "b_enc": bias.detach().float() * norms,
+            "b_dec": inner.b_dec.detach().float(),
+        }.items():
+            self.register_buffer(name, value)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the latents (..., F) of activations (..., d)."""
@@ -75,20 +85,23 @@ class UnitRows(nn.Module):
 class Plain(nn.Module):
     """An SAE over weights by SAELens's names."""
 
+    W_dec: Tensor
+    b_dec: Tensor
+
     def __init__(self, tensors: Mapping[str, Tensor], architecture: str, k: int) -> None:
         super().__init__()
         self._architecture, self._k = SAELENS[architecture], k
-        self._tensors = {name: value.detach().float() for name, value in tensors.items()}
-        for name, value in self._tensors.items():
-            self.register_buffer(name, value)
+        for name, value in tensors.items():
+            self.register_buffer(name, value.detach().float())
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the latents (..., F)."""
-        return encode_as_saelens(self._tensors, self._architecture, self._k, x)
+        return encode_as_saelens(dict(self.named_buffers()), self._architecture, self._k, x)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Return the reconstruction (..., d)."""
-        return latents @ self._tensors["W_dec"] + self._tensors["b_dec"]
+        rebuilt: Tensor = latents @ self.W_dec + self.b_dec
+        return rebuilt
 
 
 def find_trained(source: str) -> list[Found]:
