@@ -1,8 +1,8 @@
 """The loss of a long training and its gradient, compiled by torch where that pays. Frozen.
 
-Compiling fuses what is done to each entry of (B, F), and launches a few kernels where the loss as
-it is written launches dozens. It takes 10 to 60 s for each SAE and may save half a millisecond a
-step, so that it is left alone in shorter trainings, and where there is no GPU.
+Compiling fuses what is done to each entry of (B, F), and is the condition for recording whole steps
+(captured.py). On an H200 it takes about 5 s for each SAE and saves 1.4 to 4 ms a step
+(benchmarks/RESULTS.md); on a CPU it takes longer and saves nothing.
 
 No result changes in silence. Each compiled form is compared with the loss as it is written on the
 first batches it is used on, and what is written is what counts there. A loss that cannot be
@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from data import Batch
 
-FROM_STEPS = 100_000
-"""Steps from which on compiling pays: an estimate from shapes and from compiling on a CPU."""
+FROM_STEPS = 10_000
+"""Steps from which on compiling pays: measured on an H200, where it was made up for after 1,200 to
+5,200 steps, and about 10 s come once for each process."""
 CHECKED = 3
 """Batches that each compiled form is compared on."""
 MAX_FORMS = 8

@@ -2,8 +2,8 @@
 
     python footprint.py      prints the table of docs/sae.md
 
-Nothing here was measured on a GPU. Sizes follow from shapes; times are the arithmetic alone at the
-peak rates of an H200 (790 TFLOP/s in bfloat16, 4.3 TB/s), which no program reaches.
+Nothing here is measured. Sizes follow from shapes; times are the arithmetic alone at the peak rates
+of an H200 (790 TFLOP/s in bfloat16, 4.3 TB/s), which no program reaches.
 
 Shapes: B tokens of a batch, d width of the residual stream, F latents, V words.
 """
