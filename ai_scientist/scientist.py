@@ -20,7 +20,7 @@ from ai_scientist.errors import BudgetSpent, ReplyError, ScientistError, Waiting
 from ai_scientist.execution.laboratory import Laboratory
 from ai_scientist.inputs.settings import Places, Settings
 from ai_scientist.judging.deviations import deviations
-from ai_scientist.judging.hypotheses import digest, judge, parse_hypotheses
+from ai_scientist.judging.hypotheses import digest, finalist, judge, parse_hypotheses
 from ai_scientist.loop import run_experiments
 from ai_scientist.model.client import ModelClient
 from ai_scientist.notes.facts import best_run
@@ -218,7 +218,7 @@ def conclude(
         reason = experiments.attempts[-1].reason if experiments.attempts else "nothing was tried"
         outcome |= {"reason": f"no valid run: {reason}", "pdf": None}
         return
-    best = finalist(staff, experiments)
+    best = choose_finalist(staff, experiments, hypotheses)
     runs, failed = confirm(staff, experiments, best)
     outcome["trained"] = keep_trained(
         staff.folder, staff.journal, staff.settings.keep, {"run_0", best}
@@ -296,10 +296,13 @@ def propose_hypotheses(staff: Staff, plan: str, baseline: Run) -> tuple[Hypothes
     return ()
 
 
-def finalist(staff: Staff, experiments: Experiments) -> str:
-    """Return the name of the best variant."""
+def choose_finalist(
+    staff: Staff, experiments: Experiments, hypotheses: Sequence[Hypothesis]
+) -> str:
+    """Return the variant that decides what was predicted first, else the best by primary metric."""
     variants = {name: run for name, run in experiments.runs.items() if name != "run_0"}
-    return best_run(variants, staff.template)
+    decisive = finalist(hypotheses, experiments.runs, staff.template.metrics)
+    return decisive or best_run(variants, staff.template)
 
 
 def confirm(

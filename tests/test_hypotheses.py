@@ -9,7 +9,7 @@ import pytest
 
 from ai_scientist.errors import ReplyError
 from ai_scientist.judging.deviations import deviations
-from ai_scientist.judging.hypotheses import digest, judge, parse_hypotheses
+from ai_scientist.judging.hypotheses import digest, finalist, judge, parse_hypotheses
 from ai_scientist.judging.matching import check_matched
 from ai_scientist.notes.facts import facts
 from ai_scientist.records import (
@@ -63,6 +63,19 @@ def two(base: Results, run: Results, **more: object) -> dict[str, Run]:
         "run_0": Run(name="run_0", title="Baseline", results=base),
         "run_1": Run(name="run_1", title="Variant", results=run, **more),  # type: ignore[arg-type]
     }
+
+
+def test_the_finalist_decides_what_was_predicted_first() -> None:
+    """Control arms go to the run that is best in the first prediction that some run can decide."""
+    runs = two(results(gain=BASE, cost=3.0), results(gain=BETTER, cost=2.0))
+    runs["run_2"] = Run(name="run_2", title="Cheaper", results=results(gain=BASE, cost=1.0))
+    runs["run_3"] = replace(runs["run_2"], name="run_3", confounded=("depth",))
+    cheaper = Hypothesis(metric="cost", direction="decrease")
+    nowhere = Hypothesis(metric="speed", direction="increase")
+    assert finalist((UP, cheaper), runs, {}) == "run_1"
+    assert finalist((cheaper, UP), runs, {}) == "run_2"
+    assert finalist((nowhere, cheaper), runs, {}) == "run_2"
+    assert finalist((nowhere,), runs, {}) is None
 
 
 def test_confirmed_needs_seeds() -> None:

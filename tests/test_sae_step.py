@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from tests.sae_runs import inside
+from tests.sae_runs import call, inside
 
 
 def test_the_largest_are_kept(sae_python: Path, template: Path) -> None:
@@ -151,6 +152,32 @@ def test_a_recorded_step_is_taken_anew(sae_python: Path, template: Path) -> None
     assert got["told"] == [0, 1, 2, "recorded", 3, 4, 5, "recorded", 6, 7, 8]
     dead = [[], [], [], [], [], [4, 5], [1, 5], [1, 5], [1, 5]]
     assert got["taken"] == [[number, number, dead[number]] for number in range(9)]
+
+
+def test_what_cannot_be_recorded_is_told(sae_python: Path, template: Path) -> None:
+    """A step that cannot be recorded is taken all the same, on its batch, and said once."""
+    done = call(
+        sae_python,
+        template,
+        "-c",
+        textwrap.dedent(
+            """
+            import torch
+            from captured import CapturedStep
+            from data import Batch
+            def capture(function):
+                raise RuntimeError("operation not permitted when stream is capturing\\nmore")
+            captured = CapturedStep(
+                lambda batch, dead: print(int(batch.domain[0])), lambda: True, capture
+            )
+            dead = torch.zeros(0)
+            for number in range(4):
+                captured(Batch(torch.ones(2, 3), torch.full((2,), number)), dead)
+            """
+        ),
+    )
+    said = "steps are not recorded from here on: operation not permitted when stream is capturing"
+    assert done.stdout.splitlines() == ["0", said, "1", "2", "3"], done.stderr
 
 
 def test_pairs_keep_their_weights_out(sae_python: Path, template: Path) -> None:

@@ -118,6 +118,20 @@ def judge(study: Study) -> tuple[Judgement, ...]:
     )
 
 
+def finalist(
+    hypotheses: Sequence[Hypothesis], runs: Mapping[str, Run], metrics: Mapping[str, MetricSpec]
+) -> str | None:
+    """Return the run that decides the first hypothesis that can be decided, control arms aside.
+
+    It is the run that control arms belong to: beside another one they would decide nothing.
+    """
+    for hypothesis in hypotheses:
+        judgement = _judge(hypothesis, runs, metrics, guards=(), controls=())
+        if judgement.verdict is not Verdict.NOT_TESTABLE:
+            return judgement.run
+    return None
+
+
 def _judge(
     hypothesis: Hypothesis,
     runs: Mapping[str, Run],

@@ -34,13 +34,14 @@ class CapturedStep:
     ) -> None:
         self._step, self._is_settled = step, is_settled
         self._capture = capture or capture_graph
+        self._records = True
         self._replay: Callable[[], object] | None = None
         self._batch: Batch | None = None
         self._dead: Tensor | None = None
 
     def __call__(self, batch: Batch, dead: Tensor) -> None:
         """Take a step. Another `dead` is one of another identity: its entries may change."""
-        if dead is not self._dead or not self._is_settled():
+        if dead is not self._dead or not (self._records and self._is_settled()):
             self._replay, self._dead = None, dead
             self._step(batch, dead)
             return
@@ -50,8 +51,18 @@ class CapturedStep:
         held.x.copy_(batch.x)
         held.domain.copy_(batch.domain)
         if self._replay is None:
-            self._replay = self._capture(lambda: self._step(held, dead))
+            self._replay = self._recorded(lambda: self._step(held, dead))
         self._replay()
+
+    def _recorded(self, step: Callable[[], object]) -> Callable[[], object]:
+        """Return what replays a step; the step itself where it cannot be recorded."""
+        try:
+            return self._capture(step)
+        except RuntimeError as error:  # such as one that waits for the GPU
+            reason = str(error).strip().partition("\n")[0][:200]
+            print(f"steps are not recorded from here on: {reason}", flush=True)
+            self._records = False
+            return step
 
 
 def capture_graph(step: Callable[[], object]) -> Callable[[], object]:
