@@ -70,6 +70,9 @@ class UnitRows(nn.Module):
             "b_dec": inner.b_dec.detach().float(),
         }.items():
             self.register_buffer(name, value)
+        for name, scale in (("threshold", norms), ("b_mag", norms), ("r_mag", 1.0)):
+            if hasattr(inner, name):  # r_mag is a ratio
+                self.register_buffer(name, getattr(inner, name).detach().float() * scale)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the latents (..., F) of activations (..., d)."""
