@@ -30,7 +30,7 @@ SMALLER = """
 """
 
 
-def _write_inputs(folder: Path, smoke_data: Path) -> tuple[Path, Path]:
+def write_inputs(folder: Path, smoke_data: Path) -> tuple[Path, Path]:
     """Make what a person has: a hub folder with two data sets and a tokenizer, and SAE_TEXTS."""
     hub, texts = folder / "hub", folder / "texts"
     snapshot = hub / "models--tiny--gemma-2" / "snapshots" / COMMIT
@@ -59,8 +59,8 @@ def _write_inputs(folder: Path, smoke_data: Path) -> tuple[Path, Path]:
     return hub, texts
 
 
-def _build(folder: Path, hub: Path, texts: Path, names: Iterable[str]) -> str:
-    """Return code that makes the tiny model and its data in folder/data."""
+def name_inputs(folder: Path, hub: Path, texts: Path, names: Iterable[str]) -> str:
+    """Return code that names a person's inputs and evaluations, and folder/data as `out`."""
     return f"""
         import json, os, torch
         from pathlib import Path
@@ -72,6 +72,14 @@ def _build(folder: Path, hub: Path, texts: Path, names: Iterable[str]) -> str:
             ),
             "AI_SCIENTIST_EVALUATIONS": {" ".join(names)!r},
         }}
+        """
+
+
+def build_model(folder: Path, hub: Path, texts: Path, names: Iterable[str]) -> str:
+    """Return code that makes the tiny model and its data in folder/data."""
+    return (
+        name_inputs(folder, hub, texts, names)
+        + f"""
         from transformers import Gemma2Config, Gemma2ForCausalLM
         snapshot = hub / "models--tiny--gemma-2" / "snapshots" / {COMMIT!r}
         words = json.loads((snapshot / "tokenizer.json").read_text())["model"]["vocab"]
@@ -85,6 +93,7 @@ def _build(folder: Path, hub: Path, texts: Path, names: Iterable[str]) -> str:
         build_full(FullSize(model="tiny/gemma-2", layer=2, context=9, tokens=700,
             held_out_contexts=12, named_share=0.2, chunk_contexts=64, batch_contexts=16), out)
         """
+    )
 
 
 BIOS, AMAZON = "LabHC/bias_in_bios", "canrager/amazon_reviews_mcauley_1and5"
@@ -111,7 +120,7 @@ def test_full_goes_on_where_a_data_set_cannot_be_used(
 
     The evaluations after it are measured.
     """
-    hub, texts = _write_inputs(tmp_path, smoke_data)
+    hub, texts = write_inputs(tmp_path, smoke_data)
     for name, row in ROWS.items():
         place = hub / f"datasets--{name.replace('/', '--')}" / "snapshots" / COMMIT
         place.mkdir(parents=True)
@@ -132,7 +141,7 @@ def test_full_goes_on_where_a_data_set_cannot_be_used(
     got = inside(
         sae_python,
         template,
-        _build(tmp_path, hub, texts, [])
+        build_model(tmp_path, hub, texts, [])
         + SMALLER
         + f"""
         from bench import Blank
@@ -160,12 +169,12 @@ def test_full_keeps_what_is_small(
 
     A set-up that cannot be made is none.
     """
-    hub, texts = _write_inputs(tmp_path, smoke_data)
+    hub, texts = write_inputs(tmp_path, smoke_data)
     names = ("absorption", "sparse_probing", "ravel")
     got = inside(
         sae_python,
         template,
-        _build(tmp_path, hub, texts, names)
+        build_model(tmp_path, hub, texts, names)
         + SMALLER
         + """
         import dataclasses, shutil
@@ -199,12 +208,12 @@ def test_full_measures_what_it_can_and_says_why_not_the_rest(
 
     transformer_lens makes of the model what transformers does, at the hook and at the end.
     """
-    hub, texts = _write_inputs(tmp_path, smoke_data)
+    hub, texts = write_inputs(tmp_path, smoke_data)
     names = load_template(template).profiles["full"].evaluations
     got = inside(
         sae_python,
         template,
-        _build(tmp_path, hub, texts, names)
+        build_model(tmp_path, hub, texts, names)
         + SMALLER
         + """
         from bench_inputs import hooked_model

@@ -28,9 +28,8 @@ SAE_RECORDINGS = (
 )
 
 
-@pytest.mark.parametrize("name", IDEAS)
-def test_recorded_edits_fit(project: Path, name: str) -> None:
-    """Scripted edits fit the template or are mended in their step, and bring what controls set."""
+def edited(project: Path, name: str) -> tuple[dict[str, str], set[str]]:
+    """Return the template's files after an idea's recorded edits, and the steps never mended."""
     files = {path.name: path.read_text() for path in (project / "templates" / "sae").glob("*.py")}
     recording = (project / "ideas" / "recordings" / f"{name}.jsonl").read_text().splitlines()
     refused: set[str] = set()
@@ -45,6 +44,13 @@ def test_recorded_edits_fit(project: Path, name: str) -> None:
         else:
             files = after
             refused -= {line["step"]} if blocks else set()
+    return files, refused
+
+
+@pytest.mark.parametrize("name", IDEAS)
+def test_recorded_edits_fit(project: Path, name: str) -> None:
+    """Scripted edits fit the template or are mended in their step, and bring what controls set."""
+    files, refused = edited(project, name)
     assert not refused
     compile(files["experiment.py"], "experiment.py", "exec")
     idea = json.loads((project / "ideas" / f"{name}.json").read_text())
