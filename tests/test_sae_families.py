@@ -64,6 +64,7 @@ def test_kept_saes_load_everywhere(sae_python: Path, finished: Path, smoke_data:
         from families import FamilyLearner
         from keeping import keep_trained
         from references import Config
+        torch.manual_seed(0)
         data = load_data(Path({str(smoke_data)!r}))
         x = data.documents["test"].activations()[:200]
         kept, expected = {{}}, {{}}
