@@ -90,8 +90,9 @@ def test_smoke_exercises_every_mechanism(
     assert not results.not_run
     assert {facts["d_sae"] for facts in results.measured.values()} == {160}
     assert len({facts["weights_sha256"] for facts in results.measured.values()}) == 1
-    assert any(path.startswith("frontier results/") for path in results.seeds)
-    assert {len(values) for values in results.seeds.values()} == {1}
+    frontier = {path for path in results.seeds if path.startswith("frontier results/")}
+    assert {len(results.seeds[path]) for path in frontier} == {1}
+    assert {len(values) for path, values in results.seeds.items() if path not in frontier} == {2}
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "learning_rate": 4e-3,
         "dead_after_tokens": 3 * 128,
         "auxiliary_latents": 8,
-        "repeats": 1,
+        "repeats": 2,
         "frontier_repeats": 1,
     },
     "small": {},
