@@ -27,6 +27,8 @@ from benchmarks.form import Row
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "RESULTS.json"
 PAGE = HERE / "RESULTS.md"
+ON_GPU = " (GPU)"
+"""Ends the name of what was measured where there is one; figures of machines without stay beside."""
 ABOUT = """# Results
 
 Written by `make bench` (`python -m benchmarks`); each benchmark says at its top what it measures,
@@ -49,8 +51,9 @@ def main() -> int:
         code, result = run(name)
         codes.append(code)
         if any(row["figure"] is not None for row in result["rows"]):
-            store[name] = result
-    store = {name: store[name] for name in benchmarks() if name in store}
+            store[name + ON_GPU if describe_hardware().get("gpu") else name] = result
+    places = [name + kind for name in benchmarks() for kind in ("", ON_GPU)]
+    store = {place: store[place] for place in places if place in store}
     STORE.write_text(json.dumps(store, indent=1, ensure_ascii=False) + "\n")
     PAGE.write_text(page(store))
     goals = [row["met"] for result in store.values() for row in result["rows"]]

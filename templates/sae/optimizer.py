@@ -44,15 +44,27 @@ class Adam:
         """Move the parameters that have a gradient against it."""
         rows = zip(self._parameters, self._means, self._squares, self._steps, strict=True)
         moved = [(one, one.grad, *moments) for one, *moments in rows if one.grad is not None]
-        if self._turn:
-            turned = next(one for one in moved if one[0] is self._unit_rows)
-            moved = [one for one in moved if one is not turned]
-            self._turn(*turned[:2], turned[2:], self.rate)
+        turned = self._turn_rows(moved)
+        if turned:
+            moved = [one for one in moved if one[0] is not self._unit_rows]
         else:
             remove_parallel_gradient(self._unit_rows)
         self._move(moved)
-        if not self._turn:
+        if not turned:
             self._unit_rows /= self._unit_rows.norm(dim=1, keepdim=True)
+
+    def _turn_rows(self, moved: list[tuple[Any, ...]]) -> bool:
+        """Take the unit rows' step in one pass, and tell whether it was taken."""
+        if self._turn is None:
+            return False
+        rows, gradient, *moments = next(one for one in moved if one[0] is self._unit_rows)
+        try:
+            self._turn(rows, gradient, tuple(moments), self.rate)
+        except Exception as error:  # torch's compiler has many kinds
+            reason = str(error).strip().partition("\n")[0][:200]
+            print(f"decoder rows are turned uncompiled from here on: {reason}", flush=True)
+            self._turn = None
+        return self._turn is not None
 
     def _move(self, moved: list[tuple[Any, ...]]) -> None:
         parameters, gradients, means, squares, steps = map(list, zip(*moved, strict=True))
