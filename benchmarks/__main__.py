@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 STORE = HERE / "RESULTS.json"
 PAGE = HERE / "RESULTS.md"
 ON_GPU = " (GPU)"
-"""Ends the name of what was measured where there is one; figures of machines without stay beside."""
+"""Ends the name of what was measured with one: figures of machines without stand beside it."""
 ABOUT = """# Results
 
 Written by `make bench` (`python -m benchmarks`); each benchmark says at its top what it measures,
