@@ -26,7 +26,7 @@ def main() -> int:
     """Measure, report, and return the exit code."""
     arguments = parser(__doc__)
     arguments.add_argument("--tokens", type=int, default=600_000)
-    arguments.add_argument("--steps", type=int, default=300)
+    arguments.add_argument("--steps", type=int, default=1200)
     arguments.add_argument("--tiny", action="store_true")
     options = arguments.parse_args()
     if not (options.tiny or describe_hardware().get("gpu")):

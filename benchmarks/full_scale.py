@@ -97,21 +97,16 @@ def measure(folder: Path, tokens: int, steps: int, *, tiny: bool) -> dict[str, f
     data = load_data(folder / "data")
     base = Config(**PROFILES["full"] | (TINY_SAE if tiny else {}))
 
-    def run(count: int) -> tuple[Any, Any, float, float]:
-        out = folder / f"run_{count}"
-        out.mkdir()
-        tokens = count * base.batch_size
-        config = dataclasses.replace(
-            base, training_tokens=tokens, dead_after_tokens=tokens // 2, compiled="always"
-        )
-        request: Request[Any] = Request(
-            out_dir=out, profile="full", seed=0, config=config, data_dir=folder / "data"
-        )
-        trained, took, most = held_by(lambda: train_all(request, data, Trainer))
-        return request, trained, took, most
-
-    short_s = run(steps)[2]
-    request, trained, long_s, training_gb = run(3 * steps)
+    out, seen = folder / "run_0", steps * base.batch_size
+    out.mkdir()
+    config = dataclasses.replace(
+        base, training_tokens=seen, dead_after_tokens=seen // 4, compiled="always"
+    )
+    request: Request[Any] = Request(
+        out_dir=out, profile="full", seed=0, config=config, data_dir=folder / "data"
+    )
+    trained, training_s, training_gb = held_by(lambda: train_all(request, data, Trainer))
+    step_s = seconds_per_step(out / "metrics.jsonl")
     results, measuring_s, measuring_gb = held_by(lambda: evaluate(request, data, trained, "topk"))
     store_gb = data.train_x.numel() * data.train_x.element_size() / 1e9
     (main,) = (part for name, part in results.items() if name.startswith("training results"))
@@ -120,8 +115,8 @@ def measure(folder: Path, tokens: int, steps: int, *, tiny: bool) -> dict[str, f
         "preparing_tokens_per_s": rate,
         "preparing_gb": preparing_gb,
         "preparing_gb_counted": preparing_bytes(size, ModelShape()) / 1e9,
-        "step_s": (long_s - short_s) / (2 * steps),
-        "compiling_s": max(0.0, short_s - (long_s - short_s) / 2),
+        "step_s": step_s,
+        "compiling_s": training_s - steps * step_s,
         "saes": float(len(trained)),
         "training_gb": training_gb - store_gb,
         "training_gb_counted": training_bytes(base, data.d_model) / 1e9,
@@ -130,6 +125,15 @@ def measure(folder: Path, tokens: int, steps: int, *, tiny: bool) -> dict[str, f
         "measuring_gb_counted": measuring_bytes(base, size, ModelShape()) / 1e9,
         "fvu": float(main["final_info"]["fvu"]),
     }
+
+
+def seconds_per_step(metrics: Path) -> float:
+    """Return what a step of the last third of a training took: by then all is compiled."""
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    lines = [line for line in lines if line["k"] == lines[0]["k"]]
+    first, last = lines[-len(lines) // 3], lines[-1]
+    begun, ended = (line["tokens"] / line["tokens_per_s"] for line in (first, last))
+    return float((ended - begun) / (last["step"] - first["step"]))
 
 
 def tokens_per_s(size: Any, device: torch.device) -> float:

@@ -77,6 +77,38 @@ def test_what_cannot_be_compiled_is_told(
     assert left == written
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_compiled_training_leaves_nothing_behind(
+    sae_python: Path, template: Path, smoke_data: Path
+) -> None:
+    """Gradients, moments and what was compiled are given back before the SAEs are measured."""
+    got = inside(
+        sae_python,
+        template,
+        f"""
+        import gc, json, torch
+        from pathlib import Path
+        from contract import Request
+        from data import load_data
+        from experiment import PROFILES, Config, Trainer
+        from training import train_all
+        folder = Path({str(smoke_data)!r})
+        sizes = dict(training_tokens=40 * 128, dead_after_tokens=35 * 128, repeats=1,
+            resamplings=0, frontier_repeats=0, compiled="always")
+        request = Request(out_dir=Path("."), profile="smoke", seed=0, data_dir=folder,
+            config=Config(**PROFILES["smoke"] | sizes))
+        data = load_data(folder)
+        trained = train_all(request, data, Trainer)
+        size = trained[0].sae.W_dec.numel()
+        held = [one for one in gc.get_objects() if type(one) in (torch.Tensor, torch.nn.Parameter)]
+        real = [one for one in held if one.device.type == "cpu"]  # the compiler's own lie nowhere
+        print(json.dumps({{"matrices": sum(one.numel() == size for one in real)}}))
+        """,
+    )
+    assert got["matrices"] == 2, "those of the SAE"
+
+
 def test_only_long_trainings_on_a_gpu_are_compiled(sae_python: Path, template: Path) -> None:
     """Compiling takes its time, so that it is done where steps are many enough to pay for it."""
     got = inside(

@@ -159,6 +159,34 @@ def test_what_can_act_once_is_trained(sae_python: Path, template: Path, smoke_da
         assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_time_left_leaves_compiling_out(sae_python: Path, template: Path) -> None:
+    """What the first steps take says nothing of the others, nor does one long stop later."""
+    got = inside(
+        sae_python,
+        template,
+        """
+        import contextlib, io, json
+        from pathlib import Path
+        from contract import Request
+        from training_log import TrainingLog
+        now, printed = 0.0, io.StringIO()
+        request = Request(out_dir=Path("."), profile="full", seed=0, config=None,
+            data_dir=Path("."))
+        log = TrainingLog(request, repeat=0, steps=1000, batch_size=1, clock=lambda: now)
+        with contextlib.redirect_stdout(printed):
+            for number in range(1000):
+                now += 30.0 if number in (2, 300) else 0.1
+                log.step(number, {})
+        print(json.dumps(printed.getvalue().splitlines()))
+        """,
+    )
+    assert got[0].startswith("seed 0: step 3 of 1000")
+    assert got[0].endswith("time left not known yet")
+    said = [(int(line.split()[3]), float(line.split()[-3])) for line in got[1:]]
+    assert len(said) > 15
+    assert all(left == pytest.approx(0.1 * (1000 - done), abs=3) for done, left in said)
+
+
 @pytest.mark.slow
 def test_a_store_is_shuffled_as_a_whole(sae_python: Path, template: Path, tmp_path: Path) -> None:
     """All rows are mixed, not those of a chunk, and neither chunks nor memory change a bit."""

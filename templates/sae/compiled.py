@@ -12,7 +12,9 @@ sentence, and stays as it is written.
 
 from __future__ import annotations
 
+import gc
 import math
+import sys
 import time
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -157,6 +159,16 @@ def compile_alone(
     own = types.FunctionType(own.__code__.replace(), globals(), closure=own.__closure__)
     compiled: Callable[..., Any] = torch.compile(own, fullgraph=True, backend=build)
     return compiled
+
+
+def release_compiled() -> None:
+    """Give back what past trainings hold: gradients, moments, compiled code, recorded steps.
+
+    Torch keeps what it compiled as long as the process lives, and with it all that it refers to.
+    """
+    if "torch._dynamo" in sys.modules:  # nothing is compiled without it, and it takes seconds
+        torch.compiler.reset()
+    gc.collect()
 
 
 def _mark(value: Any) -> str:

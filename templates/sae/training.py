@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from compiled import release_compiled
 from contract import Request
 from data import Data
 from dictionary import Dictionary, Trained, check_axes
@@ -112,6 +113,17 @@ def train_together(
 
     The order of the data is that of the group's first seed.
     """
+    trained = _take_steps(request, data, make_learner, group)
+    release_compiled()
+    return trained
+
+
+def _take_steps(
+    request: Request[Any],
+    data: Data,
+    make_learner: MakeLearner,
+    group: Sequence[tuple[int, Sequence[Any]]],
+) -> list[Trained]:
     first, config = group[0][0], group[0][1][0]
     steps = count_steps(config)
     passes = [
