@@ -252,6 +252,14 @@ def test_combine_seeds() -> None:
     assert combine([one]).metrics == one.metrics
 
 
+def test_combine_keeps_all_weights() -> None:
+    """Combined executions carry the hashes of all weights, and no facts of what some lack."""
+    one = Results(metrics={"a": 1.0}, measured={"core": {"weights": "ab", "d_sae": 8}, "mdl": {}})
+    two = Results(metrics={"a": 3.0}, measured={"core": {"weights": "cd", "d_sae": 8}})
+    assert combine([one, two]).measured == {"core": {"weights": "ab, cd", "d_sae": 8}}
+    assert combine([one]).measured == one.measured
+
+
 def test_config_diff_compares_only_what_both_hold(tmp_path: Path) -> None:
     """A moved value, an added and a removed key are drift; a missing evaluation is not."""
     baseline = read_results(written(tmp_path, SEED_SHAPE), {})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ai_scientist.audit import audit
 from ai_scientist.inputs.ideas import read_ideas
 from ai_scientist.inputs.templates import load_template
 from ai_scientist.results.reading import read_results
@@ -90,6 +91,14 @@ def test_smoke_exercises_every_mechanism(
     assert not results.not_run
     assert {facts["d_sae"] for facts in results.measured.values()} == {160}
     assert len({facts["weights_sha256"] for facts in results.measured.values()}) == 1
+    places = [f"weights_sha256{at_k}" for at_k in ("", "_at_half_k", "_at_double_k")]
+    assert len({results.measured["frontier results"][place] for place in places}) == 3
+    assert "foreign_result" not in {one.kind for one in audit(template)}
+    file = template / "run_0/final_info.json"
+    content = json.loads(file.read_text())
+    content["frontier results"]["measured"]["weights_sha256"] = "0" * 64
+    file.write_text(json.dumps(content))
+    assert [one.run for one in audit(template) if one.kind == "foreign_result"] == ["run_0"]
     frontier = {path for path in results.seeds if path.startswith("frontier results/")}
     assert {len(results.seeds[path]) for path in frontier} == {1}
     assert {len(values) for path, values in results.seeds.items() if path not in frontier} == {2}

@@ -289,9 +289,9 @@ def combine(parts: Sequence[Results]) -> Results:
     """Combine one run's executions, one per seed in order, into means and standard errors.
 
     Where the executions already hold values of seeds of their own, those are concatenated. A metric
-    that some executions lack has no mean: it is `not_run`.
+    that some executions lack has no mean: it is `not_run`. What an evaluation says it measured, as
+    weight hashes, is joined in that order where it differs.
     """
-    first = parts[0]
     seeds: dict[str, tuple[float, ...]] = {}
     not_run = {place: reason for part in parts for place, reason in part.not_run.items()}
     for path in dict.fromkeys(path for part in parts for path in part.metrics):
@@ -306,10 +306,26 @@ def combine(parts: Sequence[Results]) -> Results:
         metrics={path: statistics.fmean(values) for path, values in seeds.items()},
         stderr={path: e for path, v in seeds.items() if (e := standard_error(v)) is not None},
         seeds={path: values for path, values in seeds.items() if len(values) > 1},
-        config=first.config,
-        measured=first.measured,
+        config=parts[0].config,
+        measured=_combine_measured([part.measured for part in parts]),
         not_run={place: why for place, why in not_run.items() if place not in seeds},
     )
+
+
+def _combine_measured(
+    parts: Sequence[Mapping[str, Mapping[str, Scalar]]],
+) -> dict[str, dict[str, Scalar]]:
+    """Return the facts of each evaluation that all executions have: of others nothing is kept."""
+
+    def join(values: Sequence[Scalar]) -> Scalar:
+        alike = all(value == values[0] for value in values)
+        return values[0] if alike else ", ".join(map(str, values))
+
+    return {
+        block: {key: join([part[block].get(key) for part in parts]) for key in facts}
+        for block, facts in parts[0].items()
+        if all(block in part for part in parts)
+    }
 
 
 def standard_error(values: Sequence[float]) -> float | None:

@@ -127,7 +127,10 @@ def compared_with(study: Study, run: Run) -> list[tuple[str, str]]:
     facts.append(("seeds", shown_pair(len_seeds(base), len_seeds(run))))
     for name in HASHES:
         hashes = {
-            str(facts_[name])[:12] for facts_ in run.results.measured.values() if name in facts_
+            one[:12]
+            for facts_ in run.results.measured.values()
+            for one in str(facts_.get(name, "")).split(", ")
+            if one
         }
         if hashes:
             facts.append((name.replace("_", " "), ", ".join(sorted(hashes))))

@@ -21,7 +21,7 @@ from benchmarks import describe_settings, run_benchmarks, wanted_benchmarks
 from contract import Request, stop, summarize
 from data import Data, Documents
 from dictionary import Dictionary, Trained, hash_weights
-from frontier import SECTION, Point, summarize_frontier
+from frontier import SECTION, Point, name_k, summarize_frontier
 from keeping import keep_trained
 from latent_report import report_latents
 from own_losses import OwnLosses, own_losses, replaced_loss
@@ -102,7 +102,9 @@ def evaluate(
     if len(trained) > len(chosen):
         points = [Point(seed=one.seed, k=one.k, metrics=screen.metrics) for one, screen in pairs]
         section, missing = summarize_frontier(request.config.k, config.matched_l0, points)
-        results[SECTION] = {"measured": measured | {"matched_l0": config.matched_l0}} | section
+        facts = measured | _hash_others(trained, request.config.k)
+        facts["matched_l0"] = config.matched_l0
+        results[SECTION] = {"measured": facts} | section
         not_run |= missing
     return results | {"not run": not_run}
 
@@ -176,6 +178,15 @@ def _by_metric(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
     """Turn one mapping per seed into one list per metric; a loss term that a seed lacks is 0."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [float(row.get(name, 0.0)) for row in rows] for name in names}
+
+
+def _hash_others(trained: Sequence[Trained], k: int) -> dict[str, str]:
+    """Return the hashes of the SAEs at the values of k other than the configuration's."""
+    others: dict[str, list[Dictionary]] = {}
+    for one in trained:
+        if one.k != k:
+            others.setdefault(f"weights_sha256{name_k(one.k, k)}", []).append(one.sae)
+    return {name: hash_weights(saes) for name, saes in others.items()}
 
 
 def _hash_evaluation(config: EvaluationConfig, data: Data) -> str:

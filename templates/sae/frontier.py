@@ -61,9 +61,13 @@ def _at_other_k(k: int, points: Sequence[Point]) -> dict[str, list[float]]:
     for one in points:
         if one.k != k:
             for name in ("l0", *AT_MATCHED):
-                label = f"{name}_at_{'half' if one.k < k else 'double'}_k"
-                found[label].append(one.metrics[name])
+                found[name + name_k(one.k, k)].append(one.metrics[name])
     return found
+
+
+def name_k(k: int, own: int) -> str:
+    """Return the ending of what belongs to the SAEs at another k than the configuration's own."""
+    return "_at_half_k" if k < own else "_at_double_k"
 
 
 def _read_off(name: str, l0: float, seed: int, points: Sequence[Point]) -> float:
