@@ -223,7 +223,8 @@ def test_full_through_the_front_door(
     """`template baseline --profile full` reads weights and texts from the person's folders.
 
     The stand-in is a gemma-2-shaped model of 48 dimensions where gemma-2-2b would lie; all sizes
-    are small, and no GPU is asked for. A run without these folders says which it lacks.
+    are small, and no GPU is asked for. A run without these folders says which it lacks. One run
+    trains seeds enough for a hypothesis to be decided.
     """
     for file, old, new in (
         ("prepare_full.py", "layer: int = 12", "layer: int = 2"),
@@ -270,6 +271,7 @@ def test_full_through_the_front_door(
     assert training["measured"]["hook"] == "blocks.2.hook_resid_post"
     assert 0 < training["means"]["fvu"] < 1
     assert 0 < training["means"]["l0"] <= 4
+    assert len(training["final_info_dict"]["fvu"]) == 5
     (latents,) = place.rglob("latents.json")
     contexts = json.loads(latents.read_text())["latents"][0]["contexts"]
     assert not contexts[0]["tokens"][0].isdecimal()  # words of the model's own tokenizer

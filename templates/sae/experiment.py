@@ -88,7 +88,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "dead_after_tokens": 5_000_000,
         "auxiliary_latents": 512,
         "resamplings": 0,
-        "repeats": 1,
+        "repeats": 5,  # one seed decides no hypothesis
         "frontier_repeats": 1,
         "precision": "bfloat16",
         "shared_order": True,

@@ -51,6 +51,12 @@ class ModelShape:
         return self.layers * self.layer_weights + self.vocabulary * self.d_model
 
 
+def count_saes(config: Any) -> int:
+    """Return how many SAEs a run trains: each seed at k, the first few at the other values too."""
+    frontier = min(config.frontier_repeats, config.repeats)
+    return config.repeats + frontier * (len(points(config)) - 1)
+
+
 def sae_weights(config: Any, d_model: int) -> int:
     """Return how many weights one SAE has."""
     return 2 * d_model * config.n_latents + config.n_latents + d_model
@@ -61,7 +67,7 @@ def training_bytes(config: Any, d_model: int) -> int:
 
     One SAE after the other takes its step, so that only one of them holds what is in between.
     """
-    together = len(points(config)) + config.repeats - 1 if config.shared_order else 1
+    together = count_saes(config) if config.shared_order else 1
     state = 4 * FLOAT * sae_weights(config, d_model) * together
     between = WIDE_TENSORS * FLOAT * config.batch_size * config.n_latents
     copies = 2 * (FLOAT + HALF) * d_model * config.n_latents  # of the weights, while they are used
@@ -100,7 +106,7 @@ def least_training_s(config: Any, d_model: int) -> float:
     products = 10 * config.batch_size * d_model * config.n_latents / FLOPS_PER_S
     adam = ADAM_BYTES * sae_weights(config, d_model) / BYTES_PER_S
     steps = config.training_tokens // config.batch_size
-    return steps * len(points(config)) * (products + adam)
+    return steps * count_saes(config) * (products + adam)
 
 
 def least_preparing_s(size: FullSize, model: ModelShape) -> float:
@@ -116,6 +122,11 @@ def describe(config: Any, size: FullSize, model: ModelShape) -> list[tuple[str, 
     one = 4 * FLOAT * sae_weights(config, model.d_model)
     return [
         ("SAEs", shape),
+        (
+            "trained by one run",
+            f"{count_saes(config)}: {config.repeats} seeds at k = {config.k}, "
+            f"{config.frontier_repeats} at the others",
+        ),
         ("weights, gradients and moments of one SAE", f"{one / GB:.1f} GB"),
         ("GPU, training all of them in one pass", _gb(training_bytes(config, model.d_model))),
         ("GPU, measuring", _gb(measuring_bytes(config, size, model))),
