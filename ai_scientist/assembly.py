@@ -22,8 +22,9 @@ from ai_scientist.model.recorded import RecordedServer, load_recording
 from ai_scientist.protocols import Executor, Render
 from ai_scientist.run_folder.journal import FolderJournal
 from ai_scientist.sandbox.choice import choose_sandbox
-from ai_scientist.scientist import Assignment, Correspondent, Staff
+from ai_scientist.scientist import Assignment, Staff
 from ai_scientist.steps.approval import Approvals
+from ai_scientist.steps.correspondent import Correspondent
 from ai_scientist.steps.plots import Draughtsman
 from ai_scientist.steps.workbench import FolderWorkbench
 from ai_scientist.trackers import mirroring

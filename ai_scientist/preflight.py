@@ -9,7 +9,7 @@ from typing import Protocol
 from ai_scientist.errors import InputError
 from ai_scientist.inputs.foreign import has_given_baseline
 from ai_scientist.inputs.settings import Settings
-from ai_scientist.records import Code, Profile, Template
+from ai_scientist.records import Code, Profile, Results, Template
 from ai_scientist.writeup.latex import missing_tools
 
 CHARACTERS_PER_TOKEN = 3.5
@@ -76,6 +76,20 @@ def most_gpu_hours(executions: int, profile: Profile, settings: Settings) -> flo
     longest_s = min(limits.run_timeout_s, profile.run_timeout_s or limits.run_timeout_s)
     hours = executions * longest_s * profile.gpus / 3600
     return hours if limits.max_gpu_hours is None else min(hours, limits.max_gpu_hours)
+
+
+def describe_unknown_noise(baseline: Results, template: Template, settings: Settings) -> str:
+    """Say that nothing these runs measure can decide a hypothesis; empty where something can."""
+    stated = any(spec.noise for spec in template.metrics.values())
+    if stated or any(len(set(values)) > 1 for values in baseline.seeds.values()):
+        return ""
+    if not template.honours_seed:
+        cause, remedy = "seeds change nothing", "a `noise` in template.toml states it"
+    elif max(settings.baseline_seeds, settings.seeds_per_run, settings.confirm_best) > 1:
+        return ""
+    else:
+        cause, remedy = "one seed", "--baseline-seeds 5 --seeds-per-run 5 measure it"
+    return f"{cause} and no noise stated: no hypothesis can be decided; {remedy}"
 
 
 def describe_missing_baseline(template: Template, settings: Settings) -> str:

@@ -24,7 +24,8 @@ from ai_scientist.judging.hypotheses import digest, finalist, judge, parse_hypot
 from ai_scientist.loop import run_experiments
 from ai_scientist.model.client import ModelClient
 from ai_scientist.notes.facts import best_run
-from ai_scientist.protocols import Coder, Model, Render
+from ai_scientist.preflight import describe_unknown_noise
+from ai_scientist.protocols import Coder, Render
 from ai_scientist.records import (
     NEVER_RAN,
     Attempt,
@@ -61,35 +62,6 @@ class Assignment:
     template: Template
     settings: Settings
     places: Places
-
-
-@dataclass(frozen=True)
-class Correspondent:
-    """Asks the model for plain texts about what is already there."""
-
-    model: Model
-    render: Render
-    system: str
-    idea: Idea
-
-    def repair(self, step: str, text: str, problems: Sequence[str]) -> str:
-        """Send a prose back with what does not hold in it, and return the corrected one."""
-        content = self.render("experiment/repair.j2", text=text, problems=list(problems))
-        return self._ask("repair", step, content)
-
-    def examine(self, step: str, run: str, title: str, code: str) -> str:
-        """Ask where the code holds the mechanisms of the idea."""
-        content = self.render(
-            "experiment/mechanism.j2", idea=self.idea, run=run, title=title, code=code
-        )
-        return self._ask("mechanism", step, content)
-
-    def _ask(self, purpose: str, step: str, content: str) -> str:
-        messages = (
-            Message(role="system", content=self.system),
-            Message(role="user", content=content),
-        )
-        return self.model.ask(purpose=purpose, step=step, messages=messages).text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +139,8 @@ def experiment(staff: Staff, start: Code) -> tuple[Experiments, tuple[Hypothesis
             f"the untouched template fails: {baseline.reason}\n{baseline.log}",
             hint=f"`python -m ai_scientist template check {staff.template.folder}`",
         )
+    if warning := describe_unknown_noise(baseline.results, staff.template, staff.settings):
+        staff.report(f"run_0: {warning}")
     staff.workbench.references = place_references(
         staff.folder,
         staff.journal,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ai_scientist.inputs.templates import load_template
 from ai_scientist.notes.facts import facts
 from ai_scientist.review.summaries import summarize
 from ai_scientist.run_folder.study import read_study
+from tests.doors import PROJECT
 from tests.scripted_launches import (
     DONE,
     RATE,
@@ -162,3 +164,18 @@ def test_trained_models_stay_where_they_are_asked_for(launch: Launch) -> None:
     journal.write_text("".join(lines[:place]))
     assert resume(outcome).report["trained"] == wanted | {"removed": [], "freed_bytes": 0}
     assert (outcome.folder / "run_1" / "sae" / "seed_0" / "weights").is_file()
+
+
+@pytest.mark.slow
+def test_one_seed_is_told_before_it_is_paid_for(launch: Launch, tmp_path: Path) -> None:
+    """Where no hypothesis can be decided this is said after run_0."""
+    template = tmp_path / "digits"
+    shutil.copytree(PROJECT / "templates" / "digits", template)
+    code = (template / "experiment.py").read_text()
+    (template / "experiment.py").write_text(code.replace("repeats: int = 5", "repeats: int = 1"))
+    edits = [change(RATE, "    learning_rate: float = 0.2"), ("run_2/edit_1", DONE)]
+    outcome = launch(edits, f"--template={template}")
+    assert outcome.code == 0, outcome.err
+    warning = "run_0: one seed and no noise stated: no hypothesis can be decided"
+    assert outcome.out.count(warning) == 1
+    assert outcome.out.index(warning) < outcome.out.index("run_1")

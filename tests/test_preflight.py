@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from ai_scientist.inputs.settings import Settings
-from ai_scientist.preflight import describe_plan
-from ai_scientist.records import Code, Limits, Profile
+from ai_scientist.inputs.templates import load_template
+from ai_scientist.preflight import describe_plan, describe_unknown_noise
+from ai_scientist.records import Code, Limits, MetricSpec, Profile, Results
 
 
 class Unpriced:
@@ -30,3 +34,20 @@ def test_the_most_gpu_hours_are_those_of_all_executions() -> None:
     ]
     hours = [1 + 2, 3 + (2 + 1) + 2 + 2 * 3]  # each execution holds two GPUs for half an hour
     assert told == [f"at most {one:.1f} GPU-hours" for one in hours]
+
+
+def test_that_nothing_can_be_decided_is_told(project: Path) -> None:
+    """One seed decides nothing, unless more are asked for or the template states its noise."""
+    template = load_template(project / "templates" / "digits")
+    one = Results(metrics={"loss": 1.0}, seeds={"loss": (1.0,)})
+    several = replace(one, seeds={"loss": (0.9, 1.1)})
+    stated = replace(template, metrics={"loss": MetricSpec(name="loss", noise=0.1)})
+    told = describe_unknown_noise(one, template, Settings())
+    assert told.startswith("one seed and no noise stated: no hypothesis can be decided")
+    assert "--seeds-per-run 5" in told
+    assert not describe_unknown_noise(several, template, Settings())
+    assert not describe_unknown_noise(one, stated, Settings())
+    for asked in (Settings(seeds_per_run=2), Settings(baseline_seeds=2), Settings(confirm_best=2)):
+        assert not describe_unknown_noise(one, template, asked)
+        told = describe_unknown_noise(one, replace(template, honours_seed=False), asked)
+        assert told.startswith("seeds change nothing")
