@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -221,9 +222,11 @@ def test_trained_saes_are_measured(
     fvu = _section(own, "training")["per_seed"]["fvu"]
     status, said, second = _reference(sae_python, finished, smoke_data, **source, number=1)
     assert status == 0, said
-    assert second["reference"]["config"] == {
+    about = second["reference"]["config"]
+    assert re.fullmatch("trainer_10_[0-9a-f]{8}", about.pop("name"))
+    assert about == {
         "family": "trained",
-        "name": "trainer_10",
+        "source": str(tmp_path / "trainers" / "trainer_10"),
         "of": 2,
         "architecture": "topk",
         "sparsity": "matched L0",
@@ -288,6 +291,7 @@ def test_saelens_releases_are_measured(
     assert results["reference"]["config"] == {
         "family": "trained",
         "name": "gpt2-small-resid-post-v5-32k_blocks.0.hook_resid_post",
+        "source": "gpt2-small-resid-post-v5-32k/blocks.0.hook_resid_post",
         "of": 2,
         "architecture": "topk",
         "sparsity": "matched L0",

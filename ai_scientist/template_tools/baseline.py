@@ -8,12 +8,14 @@ baselines/PROFILE/NAME/
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ai_scientist.errors import InputError, SetupError
 from ai_scientist.execution.observation import Observation
@@ -28,6 +30,7 @@ from ai_scientist.template_tools.scratch import NO_IDEA, Scratch, scratch_labora
 
 MAX_FOUND = 100
 """SAEs of one source that are measured, at most."""
+UNTOUCHED = "the untouched code"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +66,21 @@ class Measurement:
         ) as scratch:
             yield scratch
 
-    def place(self, template: Template, name: str) -> Path:
-        """Return the folder of a baseline, empty."""
+    def place(self, template: Template, name: str, origin: str = UNTOUCHED) -> Path:
+        """Return the folder of what was measured of `origin`, empty.
+
+        Raises InputError where it holds what was measured of something else.
+        """
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or set(name) == {"."}:
             raise InputError(
                 f"`{name}` cannot name a baseline", hint="letters, digits, `_`, `-`, `.`"
             )
         place = template.folder / "baselines" / self.profile / name
+        if (place / "run.json").exists() and (held := _stored_origin(place)) != origin:
+            raise InputError(
+                f"{place} holds {held}, and {origin} would replace it",
+                hint="give that folder another name, or remove it",
+            )
         shutil.rmtree(place, ignore_errors=True)
         return place
 
@@ -134,6 +145,11 @@ def _measure_source(what: Measurement, scratch: Scratch, key: str, source: str) 
         readable = [folder] if folder.is_dir() else []
         place, count = _measure(what, scratch, f"{key}_{number}", overrides, readable)
         places.append(place)
+        if number == 0 and count > MAX_FOUND:
+            what.report(
+                f"{source} holds {count} SAEs, and only the first {MAX_FOUND} are measured; "
+                "give the others by their own folders or a narrower REGEX"
+            )
         if number + 1 >= count:
             break
     return places
@@ -159,18 +175,33 @@ def _measure(
     )
     if seen.results is None:
         raise _failure(what, f"the reference {overrides['family']}", seen.problem, seen.log_tail)
-    about = {
+    told = {
         key.rpartition("/")[2]: value
         for key, value in seen.results.config.items()
         if key.startswith("reference/")
     }
-    place = what.place(template, re.sub(r"[^A-Za-z0-9_.-]", "_", str(about["name"])))
+    about = {key: overrides[key] for key in ("source",) if key in overrides} | told
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", str(about["name"]))
+    place = what.place(template, name, _origin(about))
     place.parent.mkdir(parents=True, exist_ok=True)
     laboratory.keep(seen.key, "run_0", place)
     capsule = run_to_json(_capsule(scratch, seen, str(template.references)))
     same = {"reference": about, "measured_with": laboratory.bench.measuring_key}
     write_json(place / "run.json", capsule | same)
     return place, int(about.get("of") or 1)
+
+
+def _origin(reference: Mapping[str, Any]) -> str:
+    """Say what a reference was measured of: where it was loaded from, or its family."""
+    return str(reference.get("source") or f"the family {reference.get('family')}")
+
+
+def _stored_origin(place: Path) -> str:
+    try:
+        stored = json.loads((place / "run.json").read_text())
+        return _origin(stored["reference"]) if "reference" in stored else UNTOUCHED
+    except (OSError, ValueError, TypeError, AttributeError):
+        return "a run.json that cannot be read"
 
 
 def _capsule(scratch: Scratch, seen: Observation, script: str) -> Run:

@@ -72,9 +72,9 @@ def load_one(
     number = request.config.number
     if number >= len(found):
         stop(f"{request.config.source} holds {len(found)} SAEs, and number {number} was asked for")
-    name = found[number].name
-    loaded = found[number].load()
-    check_place(loaded, data, name)
+    name, source, load = found[number]
+    loaded = load()
+    check_place(loaded, data, source)
     loaded.sae.to(data.device)
     k = loaded.k or max(1, round(mean_l0(loaded.sae, data)))
     sizes = {"n_latents": loaded.sae.W_dec.shape[0], "k": k}
@@ -82,6 +82,7 @@ def load_one(
     about = {
         "family": "trained",
         "name": name,
+        "source": source,
         "of": len(found),
         "architecture": loaded.architecture,
     }

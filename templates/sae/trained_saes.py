@@ -10,10 +10,12 @@ Decoder rows are put to unit length before anything is measured; reconstructions
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +45,9 @@ class Found(NamedTuple):
     """One SAE of a source."""
 
     name: str
+    """No other SAE's: folders everywhere are called trainer_0."""
+    source: str
+    """Where it lies: its folder, or RELEASE/ID."""
     load: Callable[[], Loaded]
 
 
@@ -125,21 +130,22 @@ def find_trained(source: str) -> list[Found]:
     return _in_release(release, pattern)
 
 
-def check_place(loaded: Loaded, data: Data, name: str) -> None:
+def check_place(loaded: Loaded, data: Data, source: str) -> None:
     """End with a sentence when an SAE belongs elsewhere than this profile measures."""
     width = loaded.sae.W_dec.shape[1]
     if width != data.d_model:
-        stop(f"{name} takes activations of width {width}; {data.hook} has {data.d_model} here")
+        stop(f"{source} takes activations of width {width}; {data.hook} has {data.d_model} here")
     if loaded.hook and loaded.hook != data.hook:
-        stop(f"{name} was trained at {loaded.hook}; this profile measures {data.hook}")
+        stop(f"{source} was trained at {loaded.hook}; this profile measures {data.hook}")
 
 
 def _in_folder(folder: Path) -> Found | None:
-    name = folder.resolve().name
+    place = str(folder.resolve())
+    name = f"{folder.resolve().name}_{hashlib.sha256(place.encode()).hexdigest()[:8]}"
     if all((folder / file).is_file() for file in SAELENS_FILES):
-        return Found(name, lambda: _load_saelens(folder))
+        return Found(name, place, lambda: _load_saelens(folder))
     if all((folder / file).is_file() for file in DICTIONARY_LEARNING_FILES):
-        return Found(name, lambda: _load_dictionary_learning(folder))
+        return Found(name, place, lambda: _load_dictionary_learning(folder))
     return None
 
 
@@ -179,7 +185,7 @@ def _in_release(release: str, pattern: str) -> list[Found]:
     if not pairs:
         stop(f"SAELens lists no SAE whose release matches {release} and whose id matches {pattern}")
     return [
-        Found(f"{name}_{sae_id}", lambda name=name, sae_id=sae_id: _download(name, sae_id))
+        Found(f"{name}_{sae_id}", f"{name}/{sae_id}", partial(_download, name, sae_id))
         for name, sae_id in pairs
     ]
 
