@@ -193,13 +193,13 @@ def conclude(
         outcome |= {"reason": f"no valid run: {reason}", "pdf": None}
         return
     best = choose_finalist(staff, experiments, hypotheses)
-    runs, failed = confirm(staff, experiments, best)
+    fresh, failed = confirm(staff, experiments, best)
     outcome["trained"] = keep_trained(
         staff.folder, staff.journal, staff.settings.keep, {"run_0", best}
     )
     study = describe_study(staff, experiments, hypotheses)
     study = replace(study, attempts=(*study.attempts, *failed))
-    judgements = judge(replace(study, runs=runs))
+    judgements = judge(study, fresh)
     for one in judgements:
         staff.report(f"hypothesis on {one.hypothesis.metric}: {one.verdict}: {one.reason}")
     outcome["hypotheses"] = [asdict(one) for one in judgements]
@@ -284,18 +284,17 @@ def confirm(
 ) -> tuple[Mapping[str, Run], Sequence[Attempt]]:
     """Run the best variant's control arms, and with --confirm-best all of it on fresh seeds.
 
-    Returns the runs to be judged, and the executions that failed.
+    Returns the runs on fresh seeds, and the executions that failed.
     """
-    runs = dict(experiments.runs)
     confirmation = Confirmation(staff.workbench, staff.laboratory, staff.journal)
     controls = staff.idea.controls
     for control in controls:
         staff.report(f"{name}: control arm `{control.name}` follows")
-    runs[name] = confirmation.run_controls(runs[name], controls)
-    if staff.settings.confirm_best:
-        baseline = runs["run_0"]
-        runs |= confirmation.confirm(runs[name], baseline, controls, staff.settings.confirm_best)
-    return runs, confirmation.attempts
+    best = confirmation.run_controls(experiments.runs[name], controls)
+    fresh: Mapping[str, Run] = {}
+    if seeds := staff.settings.confirm_best:
+        fresh = confirmation.confirm(best, experiments.runs["run_0"], controls, seeds)
+    return fresh, confirmation.attempts
 
 
 def describe_study(

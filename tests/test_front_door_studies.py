@@ -104,7 +104,7 @@ def test_noise_is_measured_and_the_winner_meets_its_placebo(launch: Launch, tmp_
     assert (outcome.folder / "run_1" / "confirmation" / "seed_1001" / "stdout.log").is_file()
     hypothesis = outcome.report["hypotheses"][0]
     assert hypothesis["hypothesis"]["proposed_by"] == "model"
-    assert "wrong_key" in hypothesis["reason"]
+    assert hypothesis["reason"] == "On fresh seeds: Controls not run (no_decay, wrong_key)."
     assert outcome.report["deviations"] == [
         "The control arm wrong_key was declared and has no result."
     ]

@@ -43,6 +43,7 @@ def verdict(
     runs: Mapping[str, Run],
     hypothesis: Hypothesis = UP,
     metrics: Mapping[str, MetricSpec] | None = None,
+    fresh: Mapping[str, Run] | None = None,
     **idea: object,
 ) -> tuple[Verdict, str]:
     """Judge one hypothesis and return the verdict with its reason."""
@@ -53,7 +54,7 @@ def verdict(
         hypotheses=(hypothesis,),
         metrics=metrics or {},
     )
-    judged: Judgement = judge(study)[0]
+    judged: Judgement = judge(study, fresh or {})[0]
     return judged.verdict, judged.reason
 
 
@@ -234,6 +235,30 @@ def test_confounded_runs_decide_nothing_and_variants_are_counted() -> None:
     runs["run_2"] = Run(name="run_2", title="B", results=results(gain=BETTER))
     runs["run_3"] = Run(name="run_3", title="C", results=results(gain=BASE))
     assert "2 variants tried" in verdict(runs)[1]
+
+
+def test_fresh_seeds_chose_nothing() -> None:
+    """What is judged on them counts as one variant, and is compared with nothing but them."""
+    close = tuple(value + gain for value, gain in zip(BASE, (0.2, 0.3, 0.05, 0.25), strict=True))
+    runs = two(results(gain=BASE, cost=BASE), results(gain=BASE, cost=(0.5, 0.6, 0.4, 0.5)))
+    for name in ("run_2", "run_3"):
+        runs[name] = Run(name=name, title="V", results=results(gain=BASE, cost=BASE))
+    runs["run_2"] = replace(runs["run_2"], results=results(gain=close, cost=BASE))
+    again = results(gain=tuple(value - 0.1 for value in close), cost=BASE, late=close)
+    fresh = {
+        "run_0": replace(runs["run_0"], results=results(gain=(0.9, 1.0, 0.8, 0.9), late=BASE)),
+        "run_2": replace(runs["run_2"], results=again),
+    }
+    decided, reason = verdict(runs, fresh=fresh)
+    assert "the best of 3 variants tried" in verdict(runs)[1]
+    assert (verdict(runs)[0], decided) == (Verdict.UNDECIDED, Verdict.CONFIRMED)
+    assert reason.startswith("On fresh seeds: run_2 1.1")
+    assert "variants" not in reason
+    other = verdict(runs, replace(UP, metric="cost", direction="decrease"), fresh=fresh)
+    assert other[1].startswith("run_1 0.5")
+    assert "the best of 3 variants tried" in other[1]
+    assert verdict(runs, replace(UP, metric="late"))[0] is Verdict.NOT_TESTABLE
+    assert verdict(runs, replace(UP, metric="late"), fresh=fresh)[0] is Verdict.CONFIRMED
 
 
 def test_runs_that_are_not_matched_are_not_compared() -> None:

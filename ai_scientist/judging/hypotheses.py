@@ -110,12 +110,23 @@ def digest(hypotheses: Iterable[Hypothesis]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def judge(study: Study) -> tuple[Judgement, ...]:
-    """Judge each hypothesis by the valid runs; the reason of each verdict is a full sentence."""
-    return tuple(
-        _judge(hypothesis, study.runs, study.metrics, study.idea.guards, study.idea.controls)
-        for hypothesis in study.hypotheses
-    )
+def judge(study: Study, fresh: Mapping[str, Run]) -> tuple[Judgement, ...]:
+    """Judge each hypothesis by the valid runs; the reason of each verdict is a full sentence.
+
+    `fresh` holds runs as they came out on seeds that chose nothing: the finalist and what it is
+    compared with. They decide wherever no other run is the best.
+    """
+    return tuple(_judge_afresh(hypothesis, study, fresh) for hypothesis in study.hypotheses)
+
+
+def _judge_afresh(hypothesis: Hypothesis, study: Study, fresh: Mapping[str, Run]) -> Judgement:
+    """Judge by `fresh` alone where that decides: one variant, so nothing for it to be best of."""
+    guards, controls = study.idea.guards, study.idea.controls
+    judgement = _judge(hypothesis, study.runs, study.metrics, guards, controls)
+    if hypothesis.against not in fresh or judgement.run not in {"", *fresh}:
+        return judgement
+    judgement = _judge(hypothesis, fresh, study.metrics, guards, controls)
+    return dataclasses.replace(judgement, reason=f"On fresh seeds: {judgement.reason}")
 
 
 def finalist(
