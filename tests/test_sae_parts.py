@@ -48,6 +48,32 @@ def test_pairs_are_unbiased(sae_python: Path, template: Path) -> None:
     assert got["grad"] > 0
 
 
+def test_no_value_is_never_0(sae_python: Path, template: Path) -> None:
+    """A metric that a seed lacks is left out with the reason; -1 is a value but for accuracies."""
+    got = inside(
+        sae_python,
+        template,
+        """
+        import json
+        from bench import numbers
+        from evaluation import by_metric
+        groups = {"sae": {"sae_test_accuracy": -1, "scr_5": -1.0, "scr_20": None}}
+        first = {"loss_auxiliary": 2.0, "scr_5": -1.0, "scr_20": 0.5, "scr_50": None}
+        second = {"scr_5": 0.5, "scr_20": None, "scr_50": None}
+        print(json.dumps({
+            "numbers": numbers(groups), "by_metric": by_metric([first, second]),
+        }))
+        """,
+    )
+    assert got["numbers"] == {"scr_5": -1.0}
+    found, lacking = got["by_metric"]
+    assert found == {"loss_auxiliary": [2.0, 0.0], "scr_5": [-1.0, 0.5]}
+    assert {name: reason.split()[5] for name, reason in lacking.items()} == {
+        "scr_20": "1",
+        "scr_50": "2",
+    }
+
+
 @pytest.mark.slow
 def test_scale_is_folded(sae_python: Path, template: Path) -> None:
     """Folding gives unit decoder rows and the same reconstruction, or refuses in a sentence."""

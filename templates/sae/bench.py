@@ -236,10 +236,15 @@ def only_result(results: Mapping[str, Any]) -> Any:
 
 
 def numbers(groups: Mapping[str, Any], prefixes: Sequence[str] = ("",)) -> dict[str, float]:
-    """Return the numbers of sae_bench's metric groups whose names begin with one of `prefixes`."""
+    """Return the numbers of sae_bench's metric groups whose names begin with one of `prefixes`.
+
+    It writes -1 for an accuracy that it did not measure; any other -1 is a value.
+    """
     return {
         name: float(value)
         for group in groups.values()
         for name, value in group.items()
-        if isinstance(value, int | float) and name.startswith(tuple(prefixes)) and value != -1
+        if isinstance(value, int | float)
+        and name.startswith(tuple(prefixes))
+        and not (value == -1 and name.endswith("_accuracy"))
     }

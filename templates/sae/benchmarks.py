@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import Row, keep_set_up, measure_all
+from bench import keep_set_up, measure_all
 from bench_absorption import ABSORPTION, AbsorptionSettings
 from bench_autointerp import AUTOINTERP, AutointerpSettings
 from bench_core import CORE, CoreSettings
@@ -161,10 +161,13 @@ def wanted_benchmarks() -> list[str]:
 
 def run_benchmarks(
     names: Sequence[str], saes: Sequence[Dictionary], data: Data
-) -> tuple[dict[str, list[Row]], dict[str, str]]:
-    """Return each section's rows, one per SAE, and for each metric not measured the reason."""
-    sections: dict[str, list[Row]] = {}
-    not_run = {}
+) -> tuple[dict[str, list[dict[str, float | None]]], dict[str, str]]:
+    """Return each section's rows, one per SAE, and for each metric not measured the reason.
+
+    A declared metric that a row lacks is None in it.
+    """
+    sections: dict[str, list[dict[str, float | None]]] = {}
+    not_run: dict[str, str] = {}
     for name in names:
         evaluation = EVALUATIONS[name]
         started = time.perf_counter()
@@ -175,9 +178,10 @@ def run_benchmarks(
             not_run |= {f"{evaluation.section}/{one}": str(error) for one in _metrics_of(name)}
             continue
         print(f"evaluation {name}: {time.perf_counter() - started:.1f} s", flush=True)
-        before = sections.get(evaluation.section, [{} for _ in saes])
+        declared: dict[str, float | None] = dict.fromkeys(_metrics_of(name))
+        before = sections.get(evaluation.section, [{}] * len(rows))
         sections[evaluation.section] = [
-            ours | theirs for ours, theirs in zip(before, rows, strict=True)
+            {**declared, **ours, **theirs} for ours, theirs in zip(before, rows, strict=True)
         ]
     return sections, not_run
 

@@ -84,7 +84,7 @@ def evaluate(
     unlearned = [screen.unlearned for _, screen in chosen]
     write_json(request.out_dir / "frontier.json", [one.frontier for one in unlearned])
     write_json(request.out_dir / "unlearning.json", [one.chosen for one in unlearned])
-    sections = {
+    screen_sections = {
         f"training results for layer {data.layer}": [
             {**one.report, **screen.fidelity} for one, screen in chosen
         ],
@@ -92,19 +92,13 @@ def evaluate(
         "unlearning evaluation results": [screen.unlearned.metrics for _, screen in chosen],
     }
     benched, not_run = run_benchmarks(names, saes, data)
-    for name, rows in benched.items():
-        known = sections.get(name, [{}] * len(rows))
-        sections[name] = [ours | theirs for ours, theirs in zip(known, rows, strict=True)]
-    results = {
-        name: {"measured": measured} | summarize(_by_metric(rows))
-        for name, rows in sections.items()
-    }
+    results, lacking = _summarize_sections(screen_sections, benched, measured)
+    not_run |= lacking
     if len(trained) > len(chosen):
         points = [Point(seed=one.seed, k=one.k, metrics=screen.metrics) for one, screen in pairs]
         section, missing = summarize_frontier(request.config.k, config.matched_l0, points)
         facts = measured | _hash_others(trained, request.config.k)
-        facts["matched_l0"] = config.matched_l0
-        results[SECTION] = {"measured": facts} | section
+        results[SECTION] = {"measured": facts | {"matched_l0": config.matched_l0}} | section
         not_run |= missing
     return results | {"not run": not_run}
 
@@ -174,10 +168,40 @@ def measure_loss_recovered(
     }
 
 
-def _by_metric(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
-    """Turn one mapping per seed into one list per metric; a loss term that a seed lacks is 0."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [float(row.get(name, 0.0)) for row in rows] for name in names}
+def _summarize_sections(
+    screened: Mapping[str, Sequence[Mapping[str, float]]],
+    benched: Mapping[str, Sequence[Mapping[str, float | None]]],
+    measured: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    results: dict[str, Any] = {}
+    not_run: dict[str, str] = {}
+    blank: list[dict[str, float]] = [{}] * len(next(iter(screened.values())))
+    for name in dict.fromkeys((*screened, *benched)):
+        parts = zip(screened.get(name, blank), benched.get(name, blank), strict=True)
+        found, lacking = by_metric([{**ours, **theirs} for ours, theirs in parts])
+        results[name] = {"measured": measured} | summarize(found)
+        not_run |= {f"{name}/{metric}": reason for metric, reason in lacking.items()}
+    return results, not_run
+
+
+def by_metric(
+    rows: Sequence[Mapping[str, float | None]],
+) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Turn one mapping per seed into one list per metric; of one that a seed lacks, say so.
+
+    Only a term of the loss that a seed never had is 0 there.
+    """
+    found: dict[str, list[float]] = {}
+    lacking = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        absent = 0.0 if name.startswith(("loss_", "gradient_share_")) else None
+        values = [row.get(name, absent) for row in rows]
+        having = [float(value) for value in values if value is not None]
+        if len(having) == len(rows):
+            found[name] = having
+        else:
+            lacking[name] = f"it has no value for {len(rows) - len(having)} of {len(rows)} SAEs"
+    return found, lacking
 
 
 def _hash_others(trained: Sequence[Trained], k: int) -> dict[str, str]:
