@@ -272,6 +272,11 @@ def test_full_through_the_front_door(
     assert 0 < training["means"]["fvu"] < 1
     assert 0 < training["means"]["l0"] <= 4
     assert len(training["final_info_dict"]["fvu"]) == 5
+    kept = next(place.rglob("seed_0_k_4"))
+    trainer = json.loads((kept / "config.json").read_text())["trainer"]
+    assert trainer["lm_name"] == "google/gemma-2-2b"
+    saelens = json.loads((kept / "cfg.json").read_text())
+    assert saelens["metadata"]["model_name"] == "gemma-2-2b"  # transformer_lens's name
     (latents,) = place.rglob("latents.json")
     contexts = json.loads(latents.read_text())["latents"][0]["contexts"]
     assert not contexts[0]["tokens"][0].isdecimal()  # words of the model's own tokenizer

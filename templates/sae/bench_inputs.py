@@ -8,7 +8,6 @@ and what is not there is a NotRunError.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,31 +50,26 @@ class OneModel:
 
 def is_generated(data: Data) -> bool:
     """Whether model and texts were generated, and are not the person's."""
-    return "model" not in _meta(data)
+    return "model" not in data.meta
 
 
 def model_name(data: Data) -> str:
     """Return what sae_bench is told: it makes paths of it, so it must not be one."""
-    return GENERATED if is_generated(data) else _meta(data)["model"].split("/")[-1]
+    return GENERATED if is_generated(data) else data.model_name.split("/")[-1]
 
 
 def hooked_model(data: Data, name: str | None = None) -> Any:
     """Return the language model in transformer_lens, or the person's model `name`."""
     if is_generated(data):
         return _hooked_folder(data.folder / "model")
-    return _hooked_pretrained(name or _meta(data)["model"], str(data.device))
+    return _hooked_pretrained(name or data.model_name, str(data.device))
 
 
 def transformers_model(data: Data) -> tuple[Any, Any]:
     """Return the language model in transformers, and its tokenizer."""
     if is_generated(data):
         return _transformers_folder(data.folder / "model")
-    return _pretrained(_meta(data)["model"], str(data.device))
-
-
-def _meta(data: Data) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((data.folder / "meta.json").read_text())
-    return found
+    return _pretrained(data.model_name, str(data.device))
 
 
 @functools.cache

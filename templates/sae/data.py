@@ -94,10 +94,16 @@ class Data:
     device: torch.device
     """Where SAEs are trained and measured."""
 
+    @functools.cached_property
+    def meta(self) -> dict[str, Any]:
+        """What prepare.py says of the folder; `model` and `model_dtype` where none was made."""
+        found: dict[str, Any] = json.loads((self.folder / "meta.json").read_text())
+        return found
+
     @property
     def model_name(self) -> str:
-        """What kept SAEs call the model they belong to."""
-        return f"ai_scientist-sae-{self.folder.name}"
+        """What kept SAEs call the model they belong to: the hub's name where it has one."""
+        return str(self.meta.get("model") or f"ai_scientist-sae-{self.folder.name}")
 
     @property
     def hook(self) -> str:
@@ -130,9 +136,8 @@ class Data:
     @functools.cached_property
     def model(self) -> LanguageModel | PretrainedModel:
         """The language model, in plain torch or in transformers' code."""
-        meta = json.loads((self.folder / "meta.json").read_text())
-        if "model" in meta:
-            return load_pretrained(meta["model"], meta["model_dtype"], self.device)[0]
+        if "model" in self.meta:
+            return load_pretrained(self.meta["model"], self.meta["model_dtype"], self.device)[0]
         return load_model(self.folder / "model")
 
     def logits_from(self, residual: Tensor, where: Tensor | None = None) -> Tensor:

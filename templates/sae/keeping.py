@@ -108,7 +108,7 @@ def _write_weights(folder: Path, one: Trained, data: Data, architecture: str) ->
 def _describe(one: Trained, data: Data) -> dict[str, Any]:
     metadata = {
         "sae_lens_version": "6.0.0",
-        "model_name": data.model_name,
+        "model_name": data.model_name.split("/")[-1],  # as transformer_lens calls it
         "hook_name": data.hook,
         "prepend_bos": True,
         "seed": one.seed,
