@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ai_scientist.coder.aider_coder import AiderCoder
 from ai_scientist.coder.search_replace import warm_up
-from ai_scientist.execution.bench import make_bench
+from ai_scientist.execution.bench import make_bench, prepare_complete
 from ai_scientist.execution.choice import Executors, choose_executors
 from ai_scientist.execution.laboratory import Bench, Laboratory
 from ai_scientist.inputs.ideas import find_recording
@@ -140,8 +141,19 @@ def staff_at(
             bench, assignment, keys, executors.here, model=model, render=render, **shared
         ),
         approvals=approvals,
+        prepare_complete=preparation_at(bench, assignment, executors.here, report),
         spent=lambda: asdict(model.spent),
         **shared,
+    )
+
+
+def preparation_at(
+    bench: Bench, assignment: Assignment, executor: Executor, report: Callable[[str], None]
+) -> Callable[[], None]:
+    """Return what prepares all evaluations of the bench's profile."""
+    cache, cache_gb = assignment.places.cache, assignment.settings.cache_gb
+    return partial(
+        prepare_complete, bench, executor=executor, cache=cache, report=report, cache_gb=cache_gb
     )
 
 

@@ -78,6 +78,8 @@ class Staff:
     render: Render
     author: Author
     approvals: Approvals
+    prepare_complete: Callable[[], None]
+    """Makes what all evaluations share, once for all runs that measure everything."""
     spent: Callable[[], Json]
     """Money, tokens and calls so far."""
     report: Callable[[str], None]
@@ -293,6 +295,7 @@ def confirm(
     best = confirmation.run_controls(experiments.runs[name], controls)
     fresh: Mapping[str, Run] = {}
     if seeds := staff.settings.confirm_best:
+        staff.prepare_complete()
         fresh = confirmation.confirm(best, experiments.runs["run_0"], controls, seeds)
     return fresh, confirmation.attempts
 

@@ -179,3 +179,40 @@ def test_one_seed_is_told_before_it_is_paid_for(launch: Launch, tmp_path: Path) 
     warning = "run_0: one seed and no noise stated: no hypothesis can be decided"
     assert outcome.out.count(warning) == 1
     assert outcome.out.index(warning) < outcome.out.index("run_1")
+
+
+@pytest.mark.slow
+def test_confirming_runs_find_what_evaluations_share(
+    launch: Launch, fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What all evaluations of the profile need is prepared once, before the fresh seeds are run."""
+    monkeypatch.setenv("AI_SCIENTIST_CACHE", str(fresh_cache))
+    template = tmp_path / "digits"
+    shutil.copytree(PROJECT / "templates" / "digits", template)
+    described = (template / "template.toml").read_text()
+    (template / "template.toml").write_text(
+        described.replace("[profiles.small]", '[profiles.small]\nevaluations = ["probing"]')
+    )
+    (template / "prepare.py").write_text(
+        "import os, pathlib, sys\n"
+        "out = pathlib.Path(sys.argv[2].partition('=')[2])\n"
+        "out.mkdir(exist_ok=True)\n"
+        "for name in os.environ.get('AI_SCIENTIST_EVALUATIONS', '').split():\n"
+        "    (out / name).touch()\n"
+    )
+    code = (template / "experiment.py").read_text()
+    finding = (
+        "import os\n\n"
+        "for name in os.environ.get('AI_SCIENTIST_EVALUATIONS', '').split():\n"
+        "    assert os.path.exists(os.path.join(os.environ['AI_SCIENTIST_DATA'], name))\n"
+        "    print('found', name)\n\n\n@dataclass"
+    )
+    (template / "experiment.py").write_text(code.replace("@dataclass", finding, 1))
+    edits = [change(RATE, "    learning_rate: float = 0.2"), ("run_2/edit_1", DONE)]
+    outcome = launch(edits, f"--template={template}", "--confirm-best=1")
+    assert outcome.code == 0, outcome.err
+    assert outcome.attempts() == []
+    said = [path.read_text() for path in outcome.folder.rglob("confirmation*/stdout.log")]
+    assert ["found probing" in one for one in said] == [True, True]
+    assert outcome.out.count("what probing need, once") == 1
+    assert "found" not in (outcome.folder / "run_1" / "stdout.log").read_text()

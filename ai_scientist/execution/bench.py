@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ai_scientist.errors import InputError, SetupError
 from ai_scientist.execution.environment import run_environment
@@ -161,6 +162,12 @@ def prepare_data(
             write_atomically(place / PREPARED_FOR, json.dumps(known))
     assert used is not None
     return place, used
+
+
+def prepare_complete(bench: Bench, **given: Any) -> None:
+    """Add what all evaluations of the profile need to its shared data; `given` as prepare_data."""
+    if bench.template.prepare is not None:
+        prepare_data(replace(bench, evaluations=bench.profile.evaluations), bench.profile, **given)
 
 
 def _prepared_for(place: Path) -> dict[str, list[str]]:
