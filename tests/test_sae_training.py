@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,23 @@ def test_frontier_and_counts(sae_python: Path, template: Path, smoke_data: Path)
     assert len(curve) >= 20
     assert curve[-1]["tokens"] == 60 * 128
     assert curve[-1]["fvu"] < curve[0]["fvu"]
+
+
+@pytest.mark.slow
+def test_the_saes_of_a_pass_share_its_time(
+    sae_python: Path, template: Path, smoke_data: Path
+) -> None:
+    """A GPU works off what several SAEs ask of it, so that each is charged the same part."""
+    together = json.dumps({"shared_order": True})
+    started = time.monotonic()
+    done = smoke(sae_python, template, smoke_data, OVERRIDES=together)
+    wall_s = time.monotonic() - started
+    assert (done.returncode, done.stderr) == (0, "")
+    results = json.loads((template / "run_0" / "final_info.json").read_text())
+    (training,) = (section for name, section in results.items() if "training" in name)
+    one, another = training["per_seed"]["seconds"]
+    assert one == another
+    assert 0 < one < wall_s / 4, "two seeds, and one of them at two more k"
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ Shapes: B tokens of a batch, d width of the residual stream, F latents, D of the
 
 from __future__ import annotations
 
-import time
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -94,7 +93,6 @@ class Session:
         self.dead = torch.zeros(0, dtype=torch.long, device=data.device)
         self.resampled = 0
         self.term_log = TermLog(self.steps)
-        self.seconds = 0.0
         self._fast: Step | None = None
         fuses = None
         if compiles(config.compiled, self.steps, data.device):
@@ -110,7 +108,6 @@ class Session:
 
     def step(self, number: int, batch: Batch) -> dict[str, float | str]:
         """Take one optimizer step; return what is to be logged."""
-        started = time.perf_counter()
         self.optimizer.rate.fill_(self.config.learning_rate * learning_factor(self.config, number))
         logged: dict[str, float | str] = {}
         if self._fast is not None and not self.term_log.is_due(number):
@@ -121,7 +118,6 @@ class Session:
             self._refresh_dead()
         if number + 1 in self._resampling_steps:
             self.resample(batch)
-        self.seconds += time.perf_counter() - started
         if logged:
             active = (latents != 0).sum(1).float().mean()
             dead_share = len(self.dead) / self.config.n_latents
@@ -219,7 +215,6 @@ class Session:
             ),
             "tokens_seen": float(tokens),
             "epochs": tokens / len(self.data.train_x),
-            "seconds": self.seconds,
         }
         folded = fold_scale(self.learner.sae, self.data.mean, self.data.scale, probe)
         return Trained(sae=folded, seed=repeat, k=self.config.k, report=report)
