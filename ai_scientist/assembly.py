@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def assemble(
         executors = choose_executors(settings, sandbox, variables=variables, report=report)
         bench = bench_for(assignment, executors.here, variables, report)
         yield staff_at(
-            bench,
+            replace(bench, gpus=executors.gpus),
             assignment,
             executors=executors,
             journal=journal,

@@ -29,6 +29,8 @@ class Executors:
     here: Executor
     """Shared data, plots, LaTeX."""
     runs: Executor
+    gpus: int = 0
+    """How many of this machine are lent to runs."""
 
 
 def choose_executors(
@@ -43,9 +45,10 @@ def choose_executors(
     `variables` tell which GPUs are visible and how Slurm's commands are found. Raises InputError
     for wrong Slurm options.
     """
+    gpus = list_gpus(variables.get("CUDA_VISIBLE_DEVICES"))
     pool = SlotPool(
         default_lock_folder(),
-        gpus=list_gpus(variables.get("CUDA_VISIBLE_DEVICES")),
+        gpus=gpus,
         cores=len(os.sched_getaffinity(0)),
         trouble=gpu_trouble,
         work=work_of,
@@ -56,7 +59,7 @@ def choose_executors(
     )
     here = WatchedExecutor(local, report)
     if settings.executor == "local":
-        return Executors(here=here, runs=here)
+        return Executors(here=here, runs=here, gpus=len(gpus))
     slurm = SlurmExecutor(
         SlurmClient(client_environment(variables)),
         parse_slurm_options(settings.slurm or ""),

@@ -78,14 +78,17 @@ class Bench:
         """Return what a run measures beyond the screen; `complete` is all that the profile can."""
         return self.profile.evaluations if complete else self.evaluations
 
-    @property
-    def parallel_runs(self) -> int:
-        """How many runs this machine carries at once: one where they use a GPU."""
-        cores = len(os.sched_getaffinity(0))
-        return 1 if self.profile.gpus else max(1, cores // self.profile.cpu_threads)
-
     beside: Path | None = None
     """Data that a foreign template reads as ../../data (run_0) or ../../../data (others)."""
+    gpus: int = 0
+    """How many this machine lends to runs."""
+
+    @property
+    def parallel_runs(self) -> int:
+        """How many runs this machine carries at once, each with GPUs or cores of its own."""
+        if self.profile.gpus:
+            return max(1, self.gpus // self.profile.gpus)
+        return max(1, len(os.sched_getaffinity(0)) // self.profile.cpu_threads)
 
     @property
     def data_name(self) -> str:
@@ -125,9 +128,8 @@ class Laboratory:
         )
         self.report = report
         self.cache = cache
-        self.gpu_hours = 0.0
-        self.executed: set[str] = set()
-        """Keys of all executions, whatever came of them."""
+        self.executed: dict[str, float] = {}
+        """Key of each execution, whatever came of it -> its GPU hours."""
         self._frozen: tuple[str, Mapping[str, str]] | None = None
         self._touched: dict[str, list[str]] = {}
 
@@ -173,8 +175,7 @@ class Laboratory:
             return observation
 
         observation = observation_from_json(self._journal.effect(key, perform))
-        self.gpu_hours += observation.gpu_hours
-        self.executed.add(key)
+        self.executed[key] = observation.gpu_hours
         return observation
 
     def run_script(
@@ -226,6 +227,11 @@ class Laboratory:
         self._stage(key, commit, files)
         request = self._request(key, "run_1", profile, seed=seed, record_lines=record_lines)
         return observation_from_json(self._observe(request))
+
+    @property
+    def gpu_hours(self) -> float:
+        """Those of all executions so far."""
+        return sum(self.executed.values())
 
     @property
     def has_smoke(self) -> bool:
