@@ -56,7 +56,7 @@ def make_texts(folder: Path, tokens: int) -> None:
     for name in ("train", "forget", "retain"):
         (folder / name).mkdir(parents=True)
         with (folder / name / "part.jsonl").open("w") as file:
-            for _ in range(tokens // 900 + 60):
+            for _ in range(tokens // 900 + 450):  # 384 of them are held out
                 text = " ".join(f"w{drawn.randrange(WORDS)}" for _ in range(1000))
                 file.write(json.dumps({"text": text}) + "\n")
 
@@ -77,7 +77,13 @@ def held_by(work: Callable[[], Any]) -> tuple[Any, float, float]:
 
 def measure(folder: Path, tokens: int, steps: int, *, tiny: bool) -> dict[str, float]:
     """Return seconds, rates and memory of preparing, training and measuring."""
-    from footprint import ModelShape, measuring_bytes, preparing_bytes, training_bytes
+    from footprint import (
+        ModelShape,
+        held_out_bytes,
+        measuring_bytes,
+        preparing_bytes,
+        training_bytes,
+    )
     from prepare_full import FullSize, build_full
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -119,7 +125,10 @@ def measure(folder: Path, tokens: int, steps: int, *, tiny: bool) -> dict[str, f
         "compiling_s": training_s - steps * step_s,
         "saes": float(len(trained)),
         "training_gb": training_gb - store_gb,
-        "training_gb_counted": training_bytes(base, data.d_model) / 1e9,
+        "training_gb_counted": (
+            training_bytes(base, data.d_model) + held_out_bytes(size, ModelShape())
+        )
+        / 1e9,
         "measuring_s": measuring_s,
         "measuring_gb": measuring_gb - store_gb,
         "measuring_gb_counted": measuring_bytes(base, size, ModelShape()) / 1e9,

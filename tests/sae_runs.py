@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import textwrap
 from pathlib import Path
@@ -47,6 +48,18 @@ def inside(python: Path, folder: Path, code: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return printed
+
+
+def write_texts(folder: Path, smoke_data: Path, count: int = 200) -> None:
+    """Make SAE_TEXTS of the generated world's sentences, put together anew in each data set."""
+    lines = (smoke_data / "text" / "train.jsonl").read_text().splitlines()
+    sentences = [one for line in lines for one in json.loads(line)["text"].split(" . ")]
+    for name in ("train", "forget", "retain"):
+        drawn = random.Random(name)
+        texts = [" . ".join(drawn.sample(sentences, 5)) for _ in range(count)]
+        (folder / name).mkdir(parents=True)
+        rows = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+        (folder / name / "part.jsonl").write_text(rows)
 
 
 def results_of(folder: Path, run: str) -> Any:

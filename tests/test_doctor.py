@@ -115,7 +115,7 @@ def test_what_profile_full_needs_is_looked_at(tmp_path: Path) -> None:
     assert [page.split()[0] for page in pages] == ["-"] * 3
     assert "a small one with 24 GB; 40 GB are needed" in pages[0]
     assert "16.0 GB; 64 GB are needed" in pages[1]
-    assert "20 GB free in the cache; 47 GB are needed" in pages[2]
+    assert "20 GB free in the cache; 48 GB are needed" in pages[2]
     assert "AI_SCIENTIST_CACHE" in pages[2]
     (tmp_path / "train").mkdir()
     done = examine(SAE_TEXTS=str(tmp_path))

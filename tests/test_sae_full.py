@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ai_scientist.inputs.templates import load_template
-from tests.sae_runs import inside
+from tests.sae_runs import inside, write_texts
 
 
 @pytest.mark.slow
@@ -65,12 +65,7 @@ def test_full_on_a_tiny_gemma(
     sae_python: Path, template: Path, smoke_data: Path, tmp_path: Path
 ) -> None:
     """The code of `full` builds a store from texts and trains on it in bfloat16, in one pass."""
-    lines = (smoke_data / "text" / "train.jsonl").read_text().splitlines()
-    sentences = [json.loads(line)["text"] for line in lines]
-    for name in ("train", "forget", "retain"):
-        (tmp_path / "texts" / name).mkdir(parents=True)
-        rows = "".join(json.dumps({"text": text}) + "\n" for text in sentences)
-        (tmp_path / "texts" / name / "part.jsonl").write_text(rows)
+    write_texts(tmp_path / "texts", smoke_data)
     got = inside(
         sae_python,
         template,
@@ -121,6 +116,54 @@ def test_full_on_a_tiny_gemma(
 
 
 @pytest.mark.slow
+def test_latents_are_held_in_parts(sae_python: Path, template: Path, smoke_data: Path) -> None:
+    """However many tokens are measured, an SAE encodes few at once, and every number is the same.
+
+    Interventions are tried on the first documents of a domain alone.
+    """
+    got = inside(
+        sae_python,
+        template,
+        f"""
+        import json
+        from pathlib import Path
+        import dictionary, evaluation, own_losses
+        from data import load_data
+        from dictionary import Trained
+        from experiment import PROFILES, Config, Trainer
+        from latent_report import describe_latents
+        data = load_data(Path({str(smoke_data)!r}))
+        config = Config(**PROFILES["smoke"])
+        sae = Trainer(config, data.d_model, 0).sae.requires_grad_(False)
+        encode, given, told = sae.encode, [], []
+
+        def count(x):
+            given.append(x.numel() // data.d_model)
+            return encode(x)
+
+        sae.encode = count
+        for tokens in (10_000, 62):
+            dictionary.LATENTS_AT_ONCE = tokens * config.n_latents
+            given.clear()
+            own = own_losses.measure_own_losses(data)
+            metrics = evaluation._screen(sae, data, evaluation.CONFIGS["smoke"], own).metrics
+            told.append({{"most": max(given), "metrics": metrics}})
+        own_losses.MOST_FACTS = 10
+        few = own_losses.measure_own_losses(data)
+        told.append({{name: len(facts.loss) for name, facts in few.facts.items()}})
+        evaluation._screen(sae, data, evaluation.CONFIGS["smoke"], few)
+        describe_latents(Trained(sae=sae, seed=0, k=5, report={{}}), data, few.facts)
+        print(json.dumps(told))
+        """,
+    )
+    whole, parts, few = got
+    assert whole["most"] == 24 * 31
+    assert parts["most"] == 8 * 31  # of the documents whose facts are probed
+    assert parts["metrics"] == pytest.approx(whole["metrics"], rel=1e-5)
+    assert 5 < min(few.values()) <= max(few.values()) <= 10
+
+
+@pytest.mark.slow
 def test_sizes_of_full_are_counted(
     sae_python: Path, template: Path, smoke_data: Path, project: Path
 ) -> None:
@@ -136,8 +179,8 @@ def test_sizes_of_full_are_counted(
         from bench import Blank
         from data import load_data
         from experiment import Config, Trainer
-        from footprint import (ModelShape, full_table, logit_bytes, measuring_bytes,
-            preparing_bytes, sae_weights, store_bytes, training_bytes)
+        from footprint import (ModelShape, full_table, held_out_bytes, logit_bytes,
+            measuring_bytes, preparing_bytes, sae_weights, store_bytes, training_bytes)
         from prepare_full import FullSize
         from experiment import PROFILES
         from session import Session
@@ -197,7 +240,8 @@ def test_sizes_of_full_are_counted(
             "weights": [3 * sae_weights(config, data.d_model), kept],
             "gpu_gb": max(training_bytes(full, 2304), measuring_bytes(full, FullSize(), model),
                 preparing_bytes(FullSize(), model)) / 1e9,
-            "store_gb": store_bytes(FullSize(), model) / 1e9, "table": full_table(),
+            "table": full_table(),
+            "disk_gb": (store_bytes(FullSize(), model) + held_out_bytes(FullSize(), model)) / 1e9,
             "model": model.weights, "logits": [one.most for one in losses.values()],
             "logits_counted": logit_bytes(size, ModelShape(vocabulary=20_000)),
         }}))
@@ -210,7 +254,7 @@ def test_sizes_of_full_are_counted(
     assert got["model"] == pytest.approx(2.614e9, rel=1e-3)
     profile = load_template(template).profiles["full"]
     assert got["gpu_gb"] < profile.gpu_memory_gb
-    assert got["store_gb"] < profile.data_gb < profile.disk_gb
+    assert got["disk_gb"] < profile.data_gb < profile.disk_gb
     said = (project / "docs" / "sae.md").read_text()
     for name, value in got["table"]:
         assert f"| {name} | {value} |" in said
@@ -230,7 +274,7 @@ def test_full_through_the_front_door(
         ("prepare_full.py", "layer: int = 12", "layer: int = 2"),
         ("prepare_full.py", "context: int = 128", "context: int = 9"),
         ("prepare_full.py", "tokens: int = 10_000_000", "tokens: int = 2_000"),
-        ("prepare_full.py", "held_out_contexts: int = 48", "held_out_contexts: int = 24"),
+        ("prepare_full.py", "held_out_contexts: int = 384", "held_out_contexts: int = 24"),
         ("prepare_full.py", "chunk_contexts: int = 2048", "chunk_contexts: int = 32"),
         ("experiment.py", '"n_latents": 16_384', '"n_latents": 96'),
         ("experiment.py", '"k": 40', '"k": 4'),
@@ -284,10 +328,7 @@ def test_full_through_the_front_door(
 
 def _lay_out_inputs(python: Path, template: Path, smoke_data: Path, folder: Path) -> None:
     """Make HF_HOME and SAE_TEXTS below `folder`, with a model of random weights."""
-    for name in ("train", "forget", "retain"):
-        (folder / "texts" / name).mkdir(parents=True)
-        lines = (smoke_data / "text" / "train.jsonl").read_text()
-        (folder / "texts" / name / "part.jsonl").write_text(4 * lines)
+    write_texts(folder / "texts", smoke_data)
     repository = folder / "hf" / "hub" / "models--google--gemma-2-2b"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("0" * 40)

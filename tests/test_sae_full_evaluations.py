@@ -13,7 +13,7 @@ import pytest
 
 from ai_scientist.inputs.templates import load_template
 from ai_scientist.results.reading import read_results
-from tests.sae_runs import inside
+from tests.sae_runs import inside, write_texts
 
 COMMIT = "0" * 40
 SMALLER = """
@@ -50,10 +50,9 @@ def write_inputs(folder: Path, smoke_data: Path) -> tuple[Path, Path]:
         vocabulary.setdefault(word, len(vocabulary))
     (snapshot / "tokenizer.json").write_text(json.dumps(tokenizer))
     sentences = (smoke_data / "text" / "train.jsonl").read_text()
-    places = [texts / name for name in ("train", "forget", "retain")]
+    write_texts(texts, smoke_data)
     for name in ("Skylion007--openwebtext", "HuggingFaceFW--fineweb"):
-        places.append(hub / f"datasets--{name}" / "snapshots" / COMMIT)
-    for place in places:
+        place = hub / f"datasets--{name}" / "snapshots" / COMMIT
         place.mkdir(parents=True)
         (place / "train.jsonl").write_text(sentences)
     return hub, texts

@@ -40,7 +40,7 @@ from bench_inputs import (
 from data import BENIGN, HAZARD, Data
 from dictionary import Dictionary
 from offline_data import FORGET, RETAIN
-from prepare_full import read_texts
+from texts import read_texts
 
 KNOWN_MODEL = "gemma-2-2b-it"
 """sae_bench asks questions only of models that it knows by name."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -55,6 +55,9 @@ class Trained:
 DRAWN_COSTS = 64
 """How many pairs of a product a drawn pair costs: two rows gathered, and its gradient scattered."""
 
+LATENTS_AT_ONCE = 2**27
+"""Numbers that are held of an SAE's latents: half a GB in float32."""
+
 DictionaryT = TypeVar("DictionaryT", bound=nn.Module)
 
 NEAR_TIES = 0.01
@@ -98,6 +101,12 @@ def share_changed(before: Tensor, after: Tensor) -> float:
     size = before.square().sum(1).mean().sqrt().clamp_min(1e-12)
     same = (after - before).square().sum(1).sqrt() <= 1e-3 * size
     return 1.0 - float(same.float().mean())
+
+
+def in_parts(x: Tensor, sae: Dictionary) -> Sequence[Tensor]:
+    """Return activations (N, …, d) in parts small enough that all their latents can be held."""
+    latents_of_one = x[0].numel() // x.shape[-1] * sae.W_dec.shape[0]
+    return x.split(max(1, LATENTS_AT_ONCE // latents_of_one))
 
 
 def check_axes(**sizes: int) -> None:

@@ -1,7 +1,7 @@
 """How trained SAEs are measured, on documents that no SAE was trained on. Frozen: edits are undone.
 
 Latents are ranked on the `select` documents, interventions chosen on `validation`, everything
-measured on `test`. Sums run over the whole set in float32, never over batches. Every result says
+measured on `test`. Ratios are those of sums in float32 over the whole set. Every result says
 which weights, evaluation configuration and data it belongs to.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks import describe_settings, run_benchmarks, wanted_benchmarks
 from contract import Request, stop, summarize
 from data import Data, Documents
-from dictionary import Dictionary, Trained, hash_weights
+from dictionary import Dictionary, Trained, hash_weights, in_parts
 from frontier import SECTION, Point, name_k, summarize_frontier
 from keeping import keep_trained
 from latent_report import report_latents
@@ -132,18 +132,24 @@ def measure_fidelity(
 ) -> dict[str, float]:
     """Return how well and how sparsely activations are rebuilt, and how the decoder lies."""
     x = documents.activations()
-    latents = sae.encode(x)
-    active = latents != 0  # only a change of basis, such as PCA, has negative ones
-    error = (x - sae.decode(latents)).square().sum()
-    rates = active.float().mean(0)
+    together = x.new_zeros(len(sae.W_dec), len(sae.W_dec))
+    errors, l0s, fired = [], [], []
+    for part in in_parts(x, sae):
+        latents = sae.encode(part)
+        errors.append((part - sae.decode(latents)).square().sum())
+        active = (latents != 0).float()  # only a change of basis, such as PCA, has negative ones
+        l0s.append(active.sum(1))
+        fired.append(active.sum(0))
+        together.addmm_(active.T, active)
+    rates = torch.stack(fired).sum(0) / len(x)
     alive = rates > 0
     unit = torch.nn.functional.normalize(sae.W_dec, dim=1)
     cosines = (unit @ unit.T).abs().fill_diagonal_(0)
-    together = active.float().T @ active.float() >= config.coactive_tokens
-    coactive = (cosines * together).amax(1)[alive & (together.sum(1) > 1)]
+    are_coactive = together >= config.coactive_tokens
+    coactive = (cosines * are_coactive).amax(1)[alive & (are_coactive.sum(1) > 1)]
     return {
-        "fvu": float(error / (x - x.mean(0)).square().sum()),
-        "l0": float(active.float().sum(1).mean()),
+        "fvu": float(torch.stack(errors).sum() / (x - x.mean(0)).square().sum()),
+        "l0": float(torch.cat(l0s).mean()),
         "dead_share": float((~alive).float().mean()),
         "max_decoder_cosine": _mean(cosines[alive][:, alive].amax(1)) if alive.any() else 0.0,
         "coactive_decoder_cosine": _mean(coactive),
@@ -160,7 +166,9 @@ def measure_loss_recovered(
     Of `bounds`, the loss of mean ablation makes it 0, and the model's own 1.
     """
     own, ablated = bounds
-    loss = replaced_loss(data, sae.decode(sae.encode(data.documents["test"].residual[:, 1:])))
+    x = data.documents["test"].residual[:, 1:]
+    rebuilt = torch.cat([sae.decode(sae.encode(part)) for part in in_parts(x, sae)])
+    loss = replaced_loss(data, rebuilt)
     return {
         "ce_recovered": (ablated - loss) / (ablated - own),
         "ce_with_sae": loss,

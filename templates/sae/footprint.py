@@ -13,9 +13,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from dictionary import LATENTS_AT_ONCE
 from experiment import PROFILES, Config
-from own_losses import DOCUMENTS_AT_ONCE
-from prepare_full import FOLDERS, FullSize
+from own_losses import DOCUMENTS_AT_ONCE, MOST_FACTS, PROBED
+from prepare_full import SPLITS, FullSize
 from training import points
 
 GB = 1e9
@@ -62,6 +63,11 @@ def sae_weights(config: Any, d_model: int) -> int:
     return 2 * d_model * config.n_latents + config.n_latents + d_model
 
 
+def count_saes(config: Any) -> int:
+    """Return how many SAEs a run trains, where one seed has all values of k."""
+    return len(points(config)) + config.repeats - 1
+
+
 def training_bytes(config: Any, d_model: int) -> int:
     """Return what training holds: weights, gradients and moments of all SAEs of a pass, one step.
 
@@ -75,19 +81,28 @@ def training_bytes(config: Any, d_model: int) -> int:
 
 
 def measuring_bytes(config: Any, size: FullSize, model: ModelShape) -> int:
-    """Return what measuring holds: the model, logits, and pairs of latents."""
-    split = size.held_out_contexts * size.context
+    """Return what measuring holds: model, SAEs, held-out activations; logits or pairs of latents.
+
+    Beside logits lie two copies of a split's activations, or the latents of what is clamped.
+    """
+    held_out = held_out_bytes(size, model)
+    saes = FLOAT * sae_weights(config, model.d_model) * count_saes(config)
+    beside = max(2 * held_out // len(SPLITS), len(PROBED) * FLOAT * MOST_FACTS * config.n_latents)
     pairs = 6 * FLOAT * config.n_latents**2
-    latents = 3 * FLOAT * split * config.n_latents
-    return HALF * model.weights + max(logit_bytes(size, model), pairs + latents)
+    latents = 4 * FLOAT * LATENTS_AT_ONCE
+    most = max(logit_bytes(size, model) + beside, pairs + latents)
+    return HALF * model.weights + saes + held_out + most
+
+
+def held_out_bytes(size: FullSize, model: ModelShape) -> int:
+    """Return what the activations of the held-out contexts take, on disk and on the GPU."""
+    return len(SPLITS) * size.held_out_contexts * size.context * model.d_model * FLOAT
 
 
 def logit_bytes(size: FullSize, model: ModelShape) -> int:
-    """Return what logits and their losses take: of some documents at once, of a domain's facts."""
+    """Return what the logits of some documents and their losses take."""
     documents = min(DOCUMENTS_AT_ONCE, size.held_out_contexts)
-    whole = documents * size.context * (HALF + 2 * FLOAT)
-    facts = size.held_out_contexts // len(FOLDERS) * size.context * (2 * HALF + 2 * FLOAT)
-    return model.vocabulary * max(whole, facts)
+    return model.vocabulary * documents * size.context * (HALF + 2 * FLOAT)
 
 
 def preparing_bytes(size: FullSize, model: ModelShape) -> int:
@@ -97,7 +112,7 @@ def preparing_bytes(size: FullSize, model: ModelShape) -> int:
 
 
 def store_bytes(size: FullSize, model: ModelShape) -> int:
-    """Return what the activations take on disk."""
+    """Return what the training activations take on disk."""
     return size.tokens * model.d_model * HALF
 
 
@@ -120,6 +135,8 @@ def describe(config: Any, size: FullSize, model: ModelShape) -> list[tuple[str, 
     ks = ", ".join(str(point.k) for point in points(config))
     shape = f"F = {config.n_latents:,}, d = {model.d_model:,}, B = {config.batch_size:,}, k = {ks}"
     one = 4 * FLOAT * sae_weights(config, model.d_model)
+    store = store_bytes(size, model)
+    training = training_bytes(config, model.d_model) + held_out_bytes(size, model)
     return [
         ("SAEs", shape),
         (
@@ -128,10 +145,11 @@ def describe(config: Any, size: FullSize, model: ModelShape) -> list[tuple[str, 
             f"{config.frontier_repeats} at the others",
         ),
         ("weights, gradients and moments of one SAE", f"{one / GB:.1f} GB"),
-        ("GPU, training all of them in one pass", _gb(training_bytes(config, model.d_model))),
+        ("GPU, training all of them in one pass", _gb(training)),
         ("GPU, measuring", _gb(measuring_bytes(config, size, model))),
         ("GPU, preparing the activations", _gb(preparing_bytes(size, model))),
-        ("disk, or the GPU where it fits: the activations", _gb(store_bytes(size, model))),
+        ("disk, and the GPU while training, where it fits: the activations", _gb(store)),
+        ("disk: the held-out activations", f"{held_out_bytes(size, model) / GB:.1f} GB"),
         ("least time to prepare them", f"{least_preparing_s(size, model):.0f} s"),
         ("least time to train", f"{least_training_s(config, model.d_model):.0f} s"),
     ]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from data import BENIGN, DOMAINS, HAZARD, Data, Documents
 from dictionary import Dictionary, Trained
-from own_losses import Facts
+from own_losses import Facts, probed_documents
 from unlearning import FactProbe
 
 Record = dict[str, Any]
@@ -98,9 +98,8 @@ def describe_latents(
 def _rates_and_means(sae: Dictionary, documents: Documents) -> tuple[Tensor, Tensor]:
     """Return how often each latent is active, and its mean over all tokens, (F,) each."""
     x = documents.activations()
-    rows = [sae.encode(part) for part in x.split(CHUNK)]
-    active = torch.stack([(latents != 0).sum(0) for latents in rows]).sum(0)
-    total = torch.stack([latents.sum(0) for latents in rows]).sum(0)
+    counts = [((y != 0).sum(0), y.sum(0)) for y in map(sae.encode, x.split(CHUNK))]
+    active, total = (torch.stack(one).sum(0) for one in zip(*counts, strict=True))
     return active / len(x), total / len(x)
 
 
@@ -109,8 +108,8 @@ def _clamp_each(
 ) -> list[Record]:
     """Return what clamping each chosen latent adds to the losses on facts."""
     rows: list[Record] = [{} for _ in chosen]
-    for name, domain in (("forget", HAZARD), ("retain", BENIGN)):
-        documents = data.documents["test"].of(domain)
+    for name in ("forget", "retain"):
+        documents = probed_documents(data, f"test_{name}")
         probe = FactProbe(sae, data, documents, own[f"test_{name}"])
         for row, latent in zip(rows, chosen[:, None], strict=True):
             loss = probe.clamp(latent, -size[latent]).loss

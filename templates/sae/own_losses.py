@@ -28,6 +28,8 @@ PROBED = {
     for name, domain in (("forget", HAZARD), ("retain", BENIGN))
 }
 """Name -> split and domain of the documents whose facts interventions are judged by."""
+MOST_FACTS = 4096
+"""Of each of them: every intervention of a grid sends its documents through half of the model."""
 
 
 class Facts(NamedTuple):
@@ -48,7 +50,7 @@ class OwnLosses(NamedTuple):
     """Next-token loss on `test`, nats: the model's own, and that of mean ablation, which replaces
     every activation but that of <bos> by the mean one."""
     facts: Mapping[str, Facts]
-    """Of the documents in PROBED."""
+    """By the names in PROBED."""
 
 
 def own_losses(data: Data) -> OwnLosses:
@@ -79,10 +81,17 @@ def measure_own_losses(data: Data) -> OwnLosses:
     x = data.documents["test"].residual[:, 1:]
     bounds = replaced_loss(data, x), replaced_loss(data, data.mean.expand_as(x))
     facts = {}
-    for name, (split, domain) in PROBED.items():
-        documents = data.documents[split].of(domain)
+    for name in PROBED:
+        documents = probed_documents(data, name)
         facts[name] = measure_facts(data, documents, documents.residual)
     return OwnLosses(bounds, facts)
+
+
+def probed_documents(data: Data, name: str) -> Documents:
+    """Return the documents called `name` in PROBED: the first ones, with MOST_FACTS at most."""
+    split, domain = PROBED[name]
+    documents = data.documents[split].of(domain)
+    return documents.rows(documents.is_fact.sum(1).cumsum(0) <= MOST_FACTS)
 
 
 @torch.no_grad()
@@ -102,11 +111,10 @@ def replaced_loss(data: Data, replacement: Tensor) -> float:
 def measure_facts(data: Data, documents: Documents, residual: Tensor) -> Facts:
     """Return what follows from a residual stream (N, T, d); logits only where a fact is told."""
     is_fact = documents.is_fact[:, 1:]
-    logits = [
-        data.logits_from(rows, F.pad(places, (0, 1)))
-        for rows, places in zip(
-            residual.split(DOCUMENTS_AT_ONCE), is_fact.split(DOCUMENTS_AT_ONCE), strict=True
-        )
+    split = (one.split(DOCUMENTS_AT_ONCE) for one in (residual, is_fact, documents.tokens[:, 1:]))
+    parts = [
+        losses_of(data.logits_from(rows, F.pad(places, (0, 1))), tokens[places])
+        for rows, places, tokens in zip(*split, strict=True)
     ]
-    losses, right = losses_of(torch.cat(logits), documents.tokens[:, 1:][is_fact])
+    losses, right = (torch.cat(one) for one in zip(*parts, strict=True))
     return Facts(losses, right, is_fact.nonzero()[:, 0])

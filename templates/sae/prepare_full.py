@@ -1,11 +1,6 @@
 """Build the profile `full`: activations of a pretrained model on a person's texts. Frozen.
 
-Of the person come the weights (HF_HOME) and the folder SAE_TEXTS with three data sets, each a
-folder of .jsonl or .parquet files with a column `text`:
-
-    SAE_TEXTS/train     general text, such as a part of the Pile; its tokens are NEUTRAL
-    SAE_TEXTS/forget    text of what is to be unlearned, such as WMDP's biology corpus; HAZARD
-    SAE_TEXTS/retain    text like it that is to be kept, such as WMDP's retain corpus; BENIGN
+Of the person come the weights (HF_HOME) and the texts (SAE_TEXTS, see texts.py).
 """
 
 from __future__ import annotations
@@ -14,19 +9,19 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from activations import write_store
-from corpus import BENIGN, HAZARD, NEUTRAL
-from pretrained import PretrainedModel, input_folders, load_pretrained
+from contract import stop
+from pretrained import PretrainedModel, load_pretrained
+from texts import FOLDERS, hold_out, pack, read_texts, tokenize_texts
 
-FOLDERS = {"train": NEUTRAL, "forget": HAZARD, "retain": BENIGN}
 SPLITS = ("select", "validation", "test")
 
 
@@ -42,13 +37,22 @@ class FullSize:
     tokens: int = 10_000_000
     """Activations that are stored: 46 GB at d = 2304 in bfloat16."""
     named_share: float = 0.1
-    """Share of the contexts from each of `forget` and `retain`."""
-    held_out_contexts: int = 48
-    """Of each split, a third of each domain."""
+    """Share of the training contexts from each of `forget` and `retain`."""
+    held_out_contexts: int = 384
+    """Of each split, a third of each domain, no two of one text: 48,768 tokens."""
     chunk_contexts: int = 2048
     """Contexts whose activations are held at once: 1.2 GB; the first of them give the scale."""
     batch_contexts: int = 64
     seed: int = 0
+
+
+class Contexts(NamedTuple):
+    """What the model reads."""
+
+    tokens: Tensor
+    """(N, T), the first of each row is <bos>."""
+    domain: Tensor
+    """(N,)"""
 
 
 def build_full(size: FullSize, folder: Path) -> None:
@@ -56,23 +60,15 @@ def build_full(size: FullSize, folder: Path) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, tokenizer = load_pretrained(size.model, size.dtype, device)
     tokenizer.save_pretrained(folder / "model")  # the words of latents.json
-    contexts, domain = collect_contexts(size, tokenizer)
-    third = size.held_out_contexts // len(FOLDERS)
-    documents, used = {}, []
-    for place, split in enumerate(SPLITS):
-        rows = torch.cat(
-            [
-                (domain == number).nonzero()[:, 0][place * third :][:third]
-                for number in FOLDERS.values()
-            ]
-        )
-        used.append(rows)
-        documents |= describe_split(split, contexts[rows], domain[rows], model, size)
+    held_out, training = collect_contexts(size, tokenizer)
+    documents = {}
+    for split, contexts in held_out.items():
+        documents |= describe_split(split, contexts, model, size)
     save_file(documents, folder / "documents.safetensors")
-    left = torch.ones(len(contexts), dtype=torch.bool)
-    left[torch.cat(used)] = False
-    save_file({"contexts": contexts[left], "domain": domain[left]}, folder / "contexts.safetensors")
-    chunks = activation_chunks(model, contexts[left], domain[left], size)
+    save_file(
+        {"contexts": training.tokens, "domain": training.domain}, folder / "contexts.safetensors"
+    )
+    chunks = activation_chunks(model, training, size)
     write_store(
         folder,
         chunks,
@@ -92,73 +88,81 @@ def build_full(size: FullSize, folder: Path) -> None:
     (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
 
 
-def collect_contexts(size: FullSize, tokenizer: Any) -> tuple[Tensor, Tensor]:
-    """Return shuffled contexts (N, T) that begin with <bos>, and the domain of each (N,)."""
-    wanted = -(-size.tokens // (size.context - 1)) + 3 * size.held_out_contexts
-    named = max(int(size.named_share * wanted), size.held_out_contexts)
-    rows, domains = [], []
-    for name, domain in FOLDERS.items():
-        count = named if domain != NEUTRAL else wanted - 2 * named
-        found = list(itertools.islice(pack(read_texts(name), tokenizer, size.context), count))
-        if len(found) < count:
-            raise SystemExit(
-                f"error: SAE_TEXTS/{name} holds {len(found)} contexts of {size.context} tokens, "
-                f"and {count} are needed; add text there"
-            )
-        rows += found
-        domains += [domain] * count
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(size.seed))
-    return torch.tensor(rows, dtype=torch.int32)[order], torch.tensor(domains)[order]
+def collect_contexts(size: FullSize, tokenizer: Any) -> tuple[dict[str, Contexts], Contexts]:
+    """Return the contexts of each held-out split, and those to train on.
+
+    What is held out comes from the first texts of each data set, and none of these texts is in
+    another split or in the training.
+    """
+    length, apart = size.context - 1, set[int]()
+    texts = {name: tokenize_texts(read_texts(name), tokenizer, apart) for name in FOLDERS}
+    third = size.held_out_contexts // len(FOLDERS)
+    held_out = {
+        name: _take(
+            hold_out(rows, length, apart, size.seed),
+            len(SPLITS) * third,
+            f"SAE_TEXTS/{name} gives {{}} contexts to measure with, no two of one text",
+        )
+        for name, rows in texts.items()
+    }
+    splits = {
+        split: _shuffle(
+            {name: rows[place :: len(SPLITS)] for name, rows in held_out.items()}, size, tokenizer
+        )
+        for place, split in enumerate(SPLITS)
+    }
+    wanted = -(-size.tokens // length)
+    named = int(size.named_share * wanted)
+    counts = {name: wanted - 2 * named if name == "train" else named for name in FOLDERS}
+    training = {
+        name: _take(
+            pack(rows, length),
+            counts[name],
+            f"SAE_TEXTS/{name} gives {{}} contexts to train on, beside those to measure with",
+        )
+        for name, rows in texts.items()
+    }
+    return splits, _shuffle(training, size, tokenizer)
 
 
-def read_texts(name: str) -> Iterator[str]:
-    """Yield the texts of one of the person's data sets, in the order of its files."""
-    import datasets
-
-    texts = input_folders().get("SAE_TEXTS")
-    if texts is None or not (texts / name).is_dir():
-        raise SystemExit(f"error: there is no folder SAE_TEXTS/{name}; {__doc__}")
-    files = sorted(str(path) for path in (texts / name).rglob("*") if path.is_file())
-    kind = "parquet" if files and files[0].endswith(".parquet") else "json"
-    rows = datasets.load_dataset(kind, data_files=files, split="train", streaming=True)
-    yield from (row["text"] for row in rows)
+def _take(rows: Iterator[list[int]], count: int, gives: str) -> list[list[int]]:
+    taken = list(itertools.islice(rows, count))
+    if len(taken) < count:
+        stop(f"{gives.format(len(taken))}, and {count} are needed; add texts there")
+    return taken
 
 
-def pack(texts: Iterator[str], tokenizer: Any, context: int) -> Iterator[list[int]]:
-    """Yield contexts filled with texts one after the other; what is left over is dropped."""
-    waiting: list[int] = []
-    while batch := list(itertools.islice(texts, 512)):
-        for tokens in tokenizer(batch, add_special_tokens=False)["input_ids"]:
-            waiting += tokens
-            while len(waiting) >= context - 1:
-                yield [tokenizer.bos_token_id, *waiting[: context - 1]]
-                waiting = waiting[context - 1 :]
+def _shuffle(rows: Mapping[str, list[list[int]]], size: FullSize, tokenizer: Any) -> Contexts:
+    """Return the rows of all data sets, <bos> before each, in one random order."""
+    tokens = [[tokenizer.bos_token_id, *row] for some in rows.values() for row in some]
+    domain = [FOLDERS[name] for name, some in rows.items() for _ in some]
+    order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(size.seed))
+    return Contexts(torch.tensor(tokens, dtype=torch.int32)[order], torch.tensor(domain)[order])
 
 
 def activation_chunks(
-    model: PretrainedModel, contexts: Tensor, domain: Tensor, size: FullSize
+    model: PretrainedModel, contexts: Contexts, size: FullSize
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the activations of many contexts at a time without <bos>, and each token's domain."""
-    chunks = zip(
-        contexts.split(size.chunk_contexts), domain.split(size.chunk_contexts), strict=True
-    )
+    chunks = zip(*(one.split(size.chunk_contexts) for one in contexts), strict=True)
     for done, (rows, domains) in enumerate(chunks):
         x = _residual(model, rows, size)[:, 1:]
         yield x.flatten(0, 1), domains.repeat_interleave(size.context - 1)
-        tokens = min(len(contexts), (done + 1) * size.chunk_contexts) * (size.context - 1)
+        tokens = min(len(contexts.tokens), (done + 1) * size.chunk_contexts) * (size.context - 1)
         print(f"activations: {tokens:,} of {size.tokens:,}", flush=True)
 
 
 def describe_split(
-    split: str, tokens: Tensor, domain: Tensor, model: PretrainedModel, size: FullSize
+    split: str, contexts: Contexts, model: PretrainedModel, size: FullSize
 ) -> dict[str, Tensor]:
     """Return a held-out split as documents.safetensors holds it; every token counts as a fact."""
+    tokens = contexts.tokens.long()
     is_fact = torch.ones_like(tokens, dtype=torch.bool)
     is_fact[:, 0] = False
     return {
-        f"{split}.tokens": tokens.long(),
+        f"{split}.tokens": tokens,
         f"{split}.is_fact": is_fact,
-        f"{split}.domain": domain,
+        f"{split}.domain": contexts.domain,
         f"{split}.residual": _residual(model, tokens, size).float().cpu(),
     }
 

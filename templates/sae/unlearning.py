@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data import BENIGN, HAZARD, Data, Documents
-from dictionary import Dictionary
-from own_losses import PROBED, Facts, measure_facts
+from dictionary import Dictionary, in_parts
+from own_losses import PROBED, Facts, measure_facts, probed_documents
 
 RESAMPLES = 1000
 """Of the documents, for an interval around a change in loss."""
@@ -60,8 +60,7 @@ def measure_unlearning(
     rarely, how many of them (most frequent on forget tokens first) and how far they are clamped.
     """
     probes = {
-        name: FactProbe(sae, data, data.documents[split].of(domain), own[name])
-        for name, (split, domain) in PROBED.items()
+        name: FactProbe(sae, data, probed_documents(data, name), own[name]) for name in PROBED
     }
     frontier, effects = [], []
     for point, latents, values in _interventions(sae, data.documents["select"], config):
@@ -92,11 +91,13 @@ def _interventions(
     sae: Dictionary, select: Documents, config: Clamping
 ) -> Iterator[tuple[dict[str, float], Tensor, Tensor]]:
     """Yield each point of the grid with the latents it clamps and the values it clamps them to."""
-    forget = sae.encode(select.of(HAZARD).activations())
-    retain = sae.encode(select.of(BENIGN).activations())
-    forget_rate, retain_rate = (forget > 0).float().mean(0), (retain > 0).float().mean(0)
-    mean_active = forget.sum(0) / (forget > 0).sum(0).clamp_min(1)
-    ratio = forget.mean(0) / (forget.mean(0) + retain.mean(0)).clamp_min(1e-12)
+    forget, retain = select.of(HAZARD).activations(), select.of(BENIGN).activations()
+    forget_fired, forget_sum = _count_firing(sae, forget)
+    retain_fired, retain_sum = _count_firing(sae, retain)
+    forget_rate, retain_rate = forget_fired / len(forget), retain_fired / len(retain)
+    mean_active = forget_sum / forget_fired.clamp_min(1)
+    forget_mean, retain_mean = forget_sum / len(forget), retain_sum / len(retain)
+    ratio = forget_mean / (forget_mean + retain_mean).clamp_min(1e-12)
     for rate in config.retain_rates:
         score = torch.where((retain_rate < rate) & (ratio > 0.5), forget_rate, 0.0)
         order = score.argsort(descending=True, stable=True)
@@ -105,6 +106,13 @@ def _interventions(
             for multiple in config.multiples:
                 point = {"retain_rate": rate, "latents": float(len(latents)), "multiple": multiple}
                 yield point, latents, -multiple * mean_active[latents]
+
+
+def _count_firing(sae: Dictionary, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return on how many activations (N, d) each latent is positive, and its sum, (F,) each."""
+    counts = [((y > 0).sum(0), y.sum(0)) for y in map(sae.encode, in_parts(x, sae))]
+    fired, total = (torch.stack(one).sum(0) for one in zip(*counts, strict=True))
+    return fired, total
 
 
 def choose(frontier: Sequence[Mapping[str, float]], retain_budget: float) -> int | None:
