@@ -252,3 +252,33 @@ def test_input_folders(folder: Path, bench_of: MakeBench, tmp_path: Path) -> Non
     assert str(texts / "in") in (first / "inputs").read_text()
     (texts / "in" / "more.jsonl").write_text("{}")
     assert bench_of(variables={"TEXTS": str(texts)}).data["small"] != first
+
+
+def test_data_are_named_by_what_they_are_made_from(
+    folder: Path, bench_of: MakeBench, tmp_path: Path
+) -> None:
+    """Of a large folder that runs may read, only the named part makes data anew, marks never.
+
+    A part that is not there is told as what the profile lacks.
+    """
+    lines = '[profiles.small]\ninputs = ["HUB/all"]\nprepared_from = ["HUB/all/model"]'
+    change(folder / "template.toml", "[profiles.small]", lines)
+    model = tmp_path / "all" / "model"
+    model.parent.mkdir()
+    variables = {"HUB": str(tmp_path)}
+    with pytest.raises(InputError, match="reads the folder HUB/all/model"):
+        bench_of(variables=variables)
+    model.mkdir()
+    (model / "weights").write_text("1")
+    first = bench_of(variables=variables).data["small"]
+    assert str(tmp_path / "all") in (first / "inputs").read_text()
+    (tmp_path / "all" / "another").mkdir()
+    (tmp_path / "all" / "another" / "weights").write_text("1")
+    (model / ".no_exist").mkdir()
+    (model / ".no_exist" / "mark").write_text("")
+    assert bench_of(variables=variables).data["small"] == first
+    (model / "weights").write_text("12")
+    assert bench_of(variables=variables).data["small"] != first
+    change(folder / "template.toml", '["HUB/all/model"]', '["HUB/model"]')
+    with pytest.raises(InputError, match="HUB/model, which is in none of its inputs"):
+        load_template(folder)

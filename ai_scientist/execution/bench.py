@@ -101,7 +101,7 @@ def find_inputs(profile: Profile, variables: Mapping[str, str]) -> dict[str, Pat
     hub of HF_HOME, and not the token beside it. Raises InputError for one that is no folder.
     """
     found = {}
-    for name in profile.inputs:
+    for name in (*profile.inputs, *profile.prepared_from):
         variable, _, inner = name.partition("/")
         given = variables.get(variable)
         folder = Path(given or "/nonexistent", inner).expanduser().absolute()
@@ -112,7 +112,7 @@ def find_inputs(profile: Profile, variables: Mapping[str, str]) -> dict[str, Pat
                 hint="; ".join(profile.needs) or f"set {variable}, or take another --profile",
             )
         found[name] = folder
-    return found
+    return {name: found[name] for name in profile.inputs}
 
 
 def chosen_versions(environment: Environment) -> dict[str, str]:
@@ -269,8 +269,10 @@ def _data_key(bench: Bench, profile: Profile) -> str:
     others = {name for name in template.frozen if not name.endswith(".py")}
     for name in sorted(modules | others):
         digest.update(name.encode() + (template.folder / name).read_bytes())
-    for name in profile.inputs:
-        digest.update(f"{name} {_listing(bench.inputs[name])}".encode())
+    for name in profile.prepared_from or profile.inputs:
+        whole = next(one for one in profile.inputs if f"{name}/".startswith(f"{one}/"))
+        folder = bench.inputs[whole] / name.removeprefix(whole).removeprefix("/")
+        digest.update(f"{name} {_listing(folder)}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -292,7 +294,14 @@ def modules_reached(folder: Path, script: str) -> set[str]:
 
 
 def _listing(folder: Path) -> str:
-    """Return path, size and time of each file of an input folder; its content may be too large."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    states = [(str(path.relative_to(folder)), path.stat()) for path in files]
+    """Return path, size and time of each file of an input folder; its content may be too large.
+
+    Hidden ones are marks that programs set, as huggingface_hub does for what it did not find.
+    """
+    files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*"))}
+    states = [
+        (name, path.stat())
+        for name, path in files.items()
+        if path.is_file() and not any(part.startswith(".") for part in Path(name).parts)
+    ]
     return str([folder, *((name, one.st_size, one.st_mtime_ns) for name, one in states)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +52,7 @@ class _ProfileKeys(BaseModel):
     description: str = ""
     needs: list[str] = []
     inputs: list[str] = []
+    prepared_from: list[str] = []
     evaluations: list[str] = []
 
 
@@ -125,6 +126,7 @@ def load_template(folder: Path) -> Template:
     scripts = ("lock", "prepare", "prepare_evaluations", "references")
     named += [name for script in scripts if (name := getattr(keys.template, script))]
     _check_files(folder, named)
+    _check_inputs(described, keys.profiles)
     return Template(
         name=folder.resolve().name,
         folder=folder.resolve(),
@@ -216,6 +218,17 @@ def _check_files(folder: Path, names: Iterable[str]) -> None:
                 f"{folder}/template.toml names `{name}`, and there is no such file",
                 hint="add the file or take the name out",
             )
+
+
+def _check_inputs(described: Path, profiles: Mapping[str, _ProfileKeys]) -> None:
+    for name, profile in profiles.items():
+        for part in profile.prepared_from:
+            if not any(f"{part}/".startswith(f"{one}/") for one in profile.inputs):
+                raise InputError(
+                    f"{described}: profile {name} is prepared from {part}, which is in none of its "
+                    "inputs",
+                    hint="name an input, or a folder in one",
+                )
 
 
 def evaluations_named(template: Template, profile: Profile, idea: Idea | None) -> tuple[str, ...]:

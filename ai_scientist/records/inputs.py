@@ -103,6 +103,8 @@ class Profile:
     """What a person must provide first, in words."""
     inputs: tuple[str, ...] = ()
     """Folders of the person's own that its runs may read: `VARIABLE`, or `VARIABLE/folder`."""
+    prepared_from: tuple[str, ...] = ()
+    """The inputs, or folders in them, whose files name the shared data; without any all inputs."""
     evaluations: tuple[str, ...] = ()
     """What can be measured beyond the screen of every run, by the names the script knows."""
 
