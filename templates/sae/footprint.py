@@ -63,11 +63,6 @@ def sae_weights(config: Any, d_model: int) -> int:
     return 2 * d_model * config.n_latents + config.n_latents + d_model
 
 
-def count_saes(config: Any) -> int:
-    """Return how many SAEs a run trains, where one seed has all values of k."""
-    return len(points(config)) + config.repeats - 1
-
-
 def training_bytes(config: Any, d_model: int) -> int:
     """Return what training holds: weights, gradients and moments of all SAEs of a pass, one step.
 
