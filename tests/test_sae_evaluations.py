@@ -343,6 +343,47 @@ def test_explained_variance_of_sae_bench(sae_python: Path, template: Path) -> No
     assert abs(got["theirs"] - 0.8) > 0.05
 
 
+@pytest.mark.slow
+def test_description_of_an_exact_sae(sae_python: Path, template: Path, smoke_data: Path) -> None:
+    """With an exact SAE bits and error are those of the bins alone; <bos> is not described.
+
+    Four times the bins take two more bits a value, and leave a quarter of the error.
+    """
+    code = f"""
+        import json, torch
+        from pathlib import Path
+        from bench import Blank, measure_all
+        from bench_mdl import MDL, MdlSettings
+        from data import load_data
+        data = load_data(Path({str(smoke_data)!r}))
+        test = data.documents["test"]
+        class Exact(Blank):
+            def __init__(self, data):
+                super().__init__(data)
+                self.W_dec = torch.cat([self.W_dec, -self.W_dec])
+                self.W_enc, self.b_enc = self.W_dec.T, torch.zeros(len(self.W_dec))
+            def encode(self, x): return (x @ self.W_enc).relu()
+            def decode(self, latents): return latents @ self.W_dec
+        class OnBos(Blank):
+            def encode(self, x):
+                fires = ((x - test.residual[0, 0]).norm(dim=-1) < 1e-3).float()
+                return torch.nn.functional.pad(fires[..., None], (0, data.d_model - 1))
+        settings = MdlSettings(num_bins_values=(8, 32))
+        exact, bos = measure_all(MDL, [Exact(data), OnBos(data)], data, settings)
+        print(json.dumps({{"exact": exact, "bos": bos, "d": data.d_model,
+            "largest": float(test.activations().abs().max())}}))
+    """
+    got = inside(sae_python, template, code)
+    bits, error = (
+        [got["exact"][f"description_{one}_{n}_bins"] for n in (8, 32)]
+        for one in ("length", "error")
+    )
+    assert (bits[1] - bits[0]) / got["d"] == pytest.approx(2.0, abs=0.1)
+    assert error[0] / error[1] == pytest.approx(4.0, rel=0.05)
+    assert 0 < error[0] < got["largest"] / 8 / math.sqrt(12)
+    assert got["bos"]["description_length_8_bins"] == 0.0
+
+
 def test_facts_before_and_after(sae_python: Path, template: Path) -> None:
     """Lost and gained facts give McNemar's exact p-value; documents are resampled as wholes."""
     code = """
