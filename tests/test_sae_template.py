@@ -192,6 +192,37 @@ def test_plots_every_run(sae_python: Path, template: Path, smoke_data: Path) -> 
 
 
 @pytest.mark.slow
+def test_plots_every_evaluation(
+    project: Path, sae_python: Path, template: Path, smoke_data: Path
+) -> None:
+    """Every metric that template.toml describes is drawn below its evaluation's name."""
+    assert smoke(sae_python, template, smoke_data).returncode == 0
+    specs = load_template(template).metrics
+    further = {name: spec.evaluation for name, spec in specs.items() if spec.evaluation}
+    file = template / "run_0/final_info.json"
+    base = json.loads(file.read_text())
+    shutil.copytree(file.parent, template / "run_1")
+    for run, shift in (("run_0", 0.0), ("run_1", 0.1)):
+        for number, (name, evaluation) in enumerate(further.items()):
+            section = base.setdefault(f"{evaluation} evaluation results", {})
+            seeds = [0.5 + shift, 0.51 + shift + number / 100]
+            section.setdefault("final_info", {})[name] = sum(seeds) / 2
+            section.setdefault("stderr", {})[name] = 0.01
+            section.setdefault("per_seed", {})[name] = seeds
+        (template / run / "final_info.json").write_text(json.dumps(base))
+    watcher = project / "ai_scientist" / "steps" / "watched_plot.py"
+    done = call(sae_python, template, str(watcher), "plot.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    pictures = json.loads((template / "watched.json").read_text())
+    drawn = {name: one["words"] for name, one in pictures.items() if name.startswith("evaluations")}
+    assert len(drawn) == 3
+    for name, evaluation in further.items():
+        words = [one for one in drawn.values() if name.replace("_", " ") in one]
+        assert len(words) == 1, name
+        assert evaluation in words[0]
+
+
+@pytest.mark.slow
 def test_prepare_refuses(sae_python: Path, template: Path, tmp_path: Path) -> None:
     """A model without its facts, and a profile that cannot be built, end in a sentence."""
     script = template / "prepare.py"

@@ -1,7 +1,8 @@
 """Draw what the runs measured, from every run_<number>/ in this folder, in numeric order.
 
 Run as `python plot.py`; writes frontier.png, metrics.png, training.png, where others ran
-evaluations.png, and where there are references families.png. All seeds are points; bars are
+evaluations.png, evaluations_2.png …, and where there are references families.png. All seeds are
+points; bars are
 standard errors over seeds. Control arms (run_N/arm_NAME) are hollow; references
 (references/NAME.json) are gray and were no runs.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+import tomllib
 from collections import defaultdict
 from itertools import cycle
 from pathlib import Path
@@ -40,8 +42,7 @@ METRICS = {
 }
 OTHER_K = ("_at_half_k", "", "_at_double_k")
 MATCHED, L0_TOLERANCE = "matched_l0", 0.1
-KNOWN = ("training results", "core evaluation", "unlearning evaluation", "frontier", "reference")
-PANELS = 12
+PANELS = 12  # of one picture: more would not fit on a page
 
 Metrics = dict[str, dict[str, Any]]
 
@@ -83,11 +84,11 @@ def read_families() -> dict[str, Metrics]:
     return families
 
 
-def read_metrics(path: Path, without: tuple[str, ...] = ("reference",)) -> Metrics:
+def read_metrics(path: Path) -> Metrics:
     """Return the metrics of the sections of one final_info.json by their own names."""
     metrics = {}
     for title, section in json.loads(path.read_text()).items():
-        if title.startswith(without):
+        if title.startswith("reference"):
             continue
         for name, mean in section.get("final_info", {}).items():
             metrics[name] = {
@@ -237,8 +238,10 @@ def draw_families(first: Metrics, architecture: str) -> None:
         plt.close()
 
 
-def draw_metrics(runs: dict[str, Metrics], titles: dict[str, str], file: str) -> None:
-    """Draw each run's mean, standard error and seeds, one panel per metric."""
+def draw_metrics(
+    runs: dict[str, Metrics], titles: dict[str, str], groups: dict[str, str], file: str
+) -> None:
+    """Draw each run's mean, standard error and seeds, one panel per metric, below its group."""
     names = [labels.get(run, run) for run in runs]
     lines = (len(titles) + 3) // 4
     size = (WIDTH_IN, lines * (0.9 + 0.24 * len(runs)))
@@ -256,6 +259,7 @@ def draw_metrics(runs: dict[str, Metrics], titles: dict[str, str], file: str) ->
         if metric in first:
             panel.axvline(first[metric]["mean"], color="gray", linewidth=1, linestyle=":")
         panel.set_xlabel(textwrap.fill(title, 22))
+        panel.set_title(groups.get(metric, ""), fontsize=9, fontweight="bold")
         panel.locator_params(axis="x", nbins=4)
         panel.set_yticks(range(len(runs)), names)
         panel.grid(axis="x", alpha=0.3)
@@ -294,17 +298,32 @@ def draw_training(runs: dict[str, Metrics]) -> None:
     plt.close(figure)
 
 
-def further_evaluations(runs: dict[str, Metrics]) -> dict[str, str]:
-    """Return the metrics of evaluations beyond the usual ones, with titles.
+def further_evaluations(runs: dict[str, Metrics]) -> dict[str, list[str]]:
+    """Return what was measured beyond the screen of every run: evaluation -> its metrics.
 
-    What is the same in all runs, as the language model's own values are, is left out.
+    template.toml says whose they are. What is the same in all runs, as the language model's own
+    values are, is left out.
     """
-    values: dict[str, set[float]] = defaultdict(set)
-    for run in runs:
-        for name, metric in read_metrics(Path(run, "final_info.json"), without=KNOWN).items():
-            values[name] |= set(metric["seeds"])
-    found = {name: name.replace("_", " ") for name, seen in values.items() if len(seen) > 1}
-    return dict(list(found.items())[:PANELS])
+    found = defaultdict(list)
+    described = tomllib.loads(Path("template.toml").read_text())["metrics"]
+    for name, metric in described.items():
+        values = {value for run in runs.values() if name in run for value in run[name]["seeds"]}
+        if "evaluation" in metric and len(values) > 1:
+            found[metric["evaluation"]].append(name)
+    return found
+
+
+def draw_evaluations(runs: dict[str, Metrics]) -> None:
+    """Draw what further evaluations measured, none of them over two pictures."""
+    pictures: list[dict[str, str]] = []
+    for evaluation, names in further_evaluations(runs).items():
+        if not pictures or len(pictures[-1]) + len(names) > PANELS:
+            pictures.append({})
+        pictures[-1] |= dict.fromkeys(names, evaluation)
+    for number, groups in enumerate(pictures, start=1):
+        file = "evaluations.png" if number == 1 else f"evaluations_{number}.png"
+        titles = {name: name.replace("_", " ") for name in groups}
+        draw_metrics(runs, titles, groups, file)
 
 
 if __name__ == "__main__":
@@ -314,7 +333,6 @@ if __name__ == "__main__":
     draw_frontier(found, read_references())
     if read_families():
         draw_families(found["run_0"], read_config("run_0")["architecture"])
-    draw_metrics(found, METRICS, "metrics.png")
+    draw_metrics(found, METRICS, {}, "metrics.png")
     draw_training(found)
-    if further := further_evaluations(found):
-        draw_metrics(found, further, "evaluations.png")
+    draw_evaluations(found)
