@@ -239,7 +239,8 @@ def test_trained_saes_are_measured(
     assert status == 0, said
     assert math.isclose(_section(one, "training")["final_info"]["fvu"], fvu[1], rel_tol=1e-5)
     config = tmp_path / "trainers" / "trainer_9" / "config.json"
-    config.write_text(config.read_text().replace('"layer": 0', '"layer": 7'))
+    text = config.read_text().replace('"layer": 0', '"layer": 7')
+    config.write_text(text.replace("resid_post_layer_0", "resid_post_layer_7"))
     for changed, words in (
         ({"source": str(tmp_path)}, "holds no trained SAE"),
         ({"source": "nowhere"}, "RELEASE:REGEX"),

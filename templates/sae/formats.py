@@ -36,6 +36,8 @@ SAELENS = {
     "jumprelu": "jumprelu",
     "gated": "gated",
 }
+OWN = "own_"
+"""Begins the architecture of an SAE whose encoder is none of these."""
 DICTIONARY_LEARNING = {
     "topk": DictionaryLearning("AutoEncoderTopK", "TopKTrainer"),
     "standard": DictionaryLearning("AutoEncoder", "StandardTrainer"),

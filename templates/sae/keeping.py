@@ -22,6 +22,7 @@ from data import Data
 from dictionary import NEAR_TIES, Trained, share_changed
 from formats import (
     DICTIONARY_LEARNING,
+    OWN,
     SAELENS,
     dictionary_learning_tensors,
     encode_as_saelens,
@@ -101,7 +102,7 @@ def _write_weights(folder: Path, one: Trained, data: Data, architecture: str) ->
     named = sae.state_dict() if isinstance(sae, torch.nn.Module) else {}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in named.items()}
     save_file(tensors, folder / "sae_weights.safetensors")
-    config = _describe(one, data) | {"architecture": f"own_{architecture}", "note": OWN_ENCODER}
+    config = _describe(one, data) | {"architecture": f"{OWN}{architecture}", "note": OWN_ENCODER}
     _write_json(folder / "cfg.json", config)
 
 

@@ -10,24 +10,40 @@ Decoder rows are put to unit length before anything is measured; reconstructions
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import pickle
 import re
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from contract import stop
 from data import Data
-from formats import SAELENS, encode_as_saelens, read_dictionary_learning
+from formats import OWN, SAELENS, encode_as_saelens, read_dictionary_learning
 
 SAELENS_FILES = ("cfg.json", "sae_weights.safetensors")
 DICTIONARY_LEARNING_FILES = ("config.json", "ae.pt")
+UNREADABLE = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
+"""What readers raise where a file is cut, incomplete or of another kind."""
 
 
 class Loaded(NamedTuple):
@@ -39,6 +55,8 @@ class Loaded(NamedTuple):
     """0 where the number of active latents is not set."""
     hook: str
     """Where it belongs, by transformer_lens's name; "" where its files do not say."""
+    model: str
+    """Whose activations it takes, by any name; "" likewise."""
 
 
 class Found(NamedTuple):
@@ -137,6 +155,12 @@ def check_place(loaded: Loaded, data: Data, source: str) -> None:
         stop(f"{source} takes activations of width {width}; {data.hook} has {data.d_model} here")
     if loaded.hook and loaded.hook != data.hook:
         stop(f"{source} was trained at {loaded.hook}; this profile measures {data.hook}")
+    if loaded.model and _last_part(loaded.model) != _last_part(data.model_name):
+        stop(f"{source} was trained on {loaded.model}; this profile measures {data.model_name}")
+
+
+def _last_part(model: str) -> str:
+    return model.rstrip("/").split("/")[-1].lower()
 
 
 def _in_folder(folder: Path) -> Found | None:
@@ -152,23 +176,59 @@ def _in_folder(folder: Path) -> Found | None:
 def _load_saelens(folder: Path) -> Loaded:
     from sae_lens import SAE
 
-    return _described(SAE.load_from_disk(folder, dtype="float32"))
+    config = _read_config(folder / "cfg.json")
+    if str(config.get("architecture")).startswith(OWN):
+        stop(
+            f"{folder} has an encoder of its own run, which no other code can rebuild; for its "
+            "numbers see that run's final_info.json"
+        )
+    with _reading(folder):
+        return _described(SAE.load_from_disk(folder, dtype="float32"))
 
 
 def _described(sae: Any) -> Loaded:
-    hook = str(sae.cfg.metadata.hook_name or "")
+    about = sae.cfg.metadata
+    hook, model = str(about.hook_name or ""), str(about.model_name or "")
     k = int(getattr(sae.cfg, "k", 0) or 0)
-    return Loaded(UnitRows(sae), sae.cfg.architecture(), k, hook)
+    return Loaded(UnitRows(sae), sae.cfg.architecture(), k, hook, model)
 
 
 def _load_dictionary_learning(folder: Path) -> Loaded:
-    weights_file, config_file = folder / "ae.pt", folder / "config.json"
-    tensors = torch.load(weights_file, map_location="cpu", weights_only=True)
-    config = json.loads(config_file.read_text())
-    architecture, weights, k = read_dictionary_learning(tensors, config, str(folder))
-    layer = config.get("trainer", config).get("layer")
-    hook = "" if layer is None else f"blocks.{layer}.hook_resid_post"
-    return Loaded(UnitRows(Plain(weights, architecture, k)), architecture, k, hook)
+    with _reading(folder / "ae.pt"):
+        tensors = torch.load(folder / "ae.pt", map_location="cpu", weights_only=True)
+    config = _read_config(folder / "config.json")
+    with _reading(folder):
+        architecture, weights, k = read_dictionary_learning(tensors, config, str(folder))
+        trainer = config.get("trainer", config)
+        sae = UnitRows(Plain(weights, architecture, k))
+        return Loaded(sae, architecture, k, _hook(trainer), str(trainer.get("lm_name") or ""))
+
+
+def _hook(trainer: Mapping[str, Any]) -> str:
+    """Return the hook after the trainer's layer, or its own words where they say another place."""
+    layer, site = trainer.get("layer"), str(trainer.get("submodule_name") or "")
+    if site and ("resid_post" not in site or set(re.findall(r"\d+", site)) - {str(layer)}):
+        return f"{site} of layer {layer}"
+    return "" if layer is None else f"blocks.{layer}.hook_resid_post"
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    with _reading(path):
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ValueError("it holds no JSON object")
+        return found
+
+
+@contextlib.contextmanager
+def _reading(place: Path) -> Iterator[None]:
+    """End with a sentence where what is read there cannot be."""
+    try:
+        yield
+    except UNREADABLE as error:
+        said = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else str(error)
+        reason = textwrap.shorten(said or type(error).__name__, 160, placeholder=" …").rstrip(".")
+        stop(f"{place} cannot be read ({reason}); copy or download it again")
 
 
 def _in_release(release: str, pattern: str) -> list[Found]:
@@ -193,11 +253,12 @@ def _in_release(release: str, pattern: str) -> list[Found]:
 def _download(release: str, sae_id: str) -> Loaded:
     from sae_lens import SAE
 
-    try:
-        return _described(SAE.from_pretrained(release, sae_id, device="cpu", dtype="float32"))
-    except (OSError, ValueError) as error:
-        said = str(error).strip().splitlines()[0]
-        stop(f"{release}/{sae_id} is not in HF_HOME, and runs have no network: {said}")
+    with _reading(Path(release, sae_id)):
+        try:
+            return _described(SAE.from_pretrained(release, sae_id, device="cpu", dtype="float32"))
+        except (OSError, ValueError) as error:
+            said = str(error).strip().splitlines()[0]
+            stop(f"{release}/{sae_id} is not in HF_HOME, and runs have no network: {said}")
 
 
 def _natural(path: Path) -> list[tuple[int, int | str]]:
