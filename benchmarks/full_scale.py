@@ -130,7 +130,7 @@ def measure(folder: Path, tokens: int, steps: int, *, tiny: bool) -> dict[str, f
         )
         / 1e9,
         "measuring_s": measuring_s,
-        "measuring_gb": measuring_gb - store_gb,
+        "measuring_gb": measuring_gb,
         "measuring_gb_counted": measuring_bytes(base, size, ModelShape()) / 1e9,
         "fvu": float(main["final_info"]["fvu"]),
     }

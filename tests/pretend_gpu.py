@@ -39,6 +39,10 @@ class Module(_DummyBackendModule):
         """Return what autocast may compute in."""
         return [torch.bfloat16, torch.float16]
 
+    def mem_get_info(self, device: Any = None) -> tuple[int, int]:
+        """Return how many bytes are free, and of how many."""
+        return 10**9, 10**9
+
     def get_rng_state(self, device: Any = None) -> Tensor:
         """Return nothing: draws on the device are the CPU's."""
         return torch.zeros(0)

@@ -200,6 +200,34 @@ def test_full_keeps_what_is_small(
 
 
 @pytest.mark.slow
+def test_full_holds_one_language_model_for_evaluations(
+    sae_python: Path, template: Path, smoke_data: Path, tmp_path: Path
+) -> None:
+    """A model that another evaluation needed is gone when the next one is loaded."""
+    hub, texts = write_inputs(tmp_path, smoke_data)
+    got = inside(
+        sae_python,
+        template,
+        build_model(tmp_path, hub, texts, [])
+        + """
+        import gc, shutil, weakref
+        from bench_inputs import hooked_model
+        from data import load_data
+        shutil.copytree(hub / "models--tiny--gemma-2", hub / "models--tiny--other")
+        data = load_data(out)
+        first = weakref.ref(hooked_model(data))
+        held = hooked_model(data) is first()
+        hooked_model(data, "tiny/other")
+        gc.collect()
+        from transformers import Gemma2ForCausalLM
+        print(json.dumps({"held": held, "gone": first() is None,
+            "left": sum(isinstance(one, Gemma2ForCausalLM) for one in gc.get_objects())}))
+        """,
+    )
+    assert got == {"held": True, "gone": True, "left": 0}
+
+
+@pytest.mark.slow
 def test_full_measures_what_it_can_and_says_why_not_the_rest(
     sae_python: Path, template: Path, smoke_data: Path, tmp_path: Path
 ) -> None:

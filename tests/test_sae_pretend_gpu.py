@@ -38,7 +38,8 @@ MOVED = f"""
             return dataclasses.replace(owner, **values)
 
         documents = {{name: move(one) for name, one in loaded.documents.items()}}
-        data = dataclasses.replace(move(loaded), device=device, documents=documents)
+        data = dataclasses.replace(
+            move(loaded), device=device, documents=documents, train_x=loaded.train_x)
 
         def ask(folder, make, **values):
             folder.mkdir(parents=True, exist_ok=True)
@@ -121,6 +122,41 @@ def test_full_measures_on_a_gpu_what_it_does_on_a_cpu(
     assert cpu == gpu
     assert cpu_latents == gpu_latents
     assert "frontier results" in cpu
+
+
+@pytest.mark.slow
+def test_the_store_is_on_the_gpu_while_training(
+    sae_python: Path, template: Path, full: str
+) -> None:
+    """It is copied there where it takes at most 60% of what is free, and nothing holds it later."""
+    got = inside(
+        sae_python,
+        template,
+        full
+        + """
+        import gc
+        from experiment import Config, Trainer
+        counts = []
+
+        def count():
+            return sum(type(one).__name__ == "OnDevice" and one.shape == data.train_x.shape
+                for one in gc.get_objects())
+
+        class Counting(Trainer):
+            def loss_terms(self, batch, forward):
+                counts.append(count())
+                return super().loss_terms(batch, forward)
+
+        told = []
+        for bytes in (data.train_x.nbytes / 0.59, data.train_x.nbytes / 0.61):
+            torch.pretend.mem_get_info = lambda device: (bytes, 10**9)
+            counts.clear()
+            train_all(ask(Path("run"), Config), data, Counting)
+            told.append([max(counts), count()])
+        print(json.dumps(told))
+        """,
+    )
+    assert got == [[1, 0], [0, 0]]
 
 
 @pytest.mark.slow

@@ -228,7 +228,7 @@ def test_a_store_is_shuffled_as_a_whole(sae_python: Path, template: Path, tmp_pa
             more = zip(rows[130:].split(chunk), domain[130:].split(chunk))
             write_store(folder, [first, *more], tokens=960, dtype="float32", seed=seed,
                 facts={{}}, part_bytes=part)
-            read = read_store(folder, torch.device("cpu"))
+            read = read_store(folder)
             raw = read["x"] * read["scale"] + read["mean"]
             came = raw[:, 0].round().long()
             told[name] = {{

@@ -24,7 +24,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PART_BYTES = 2**30
 """How much of a store is held in memory while it is shuffled."""
 FREE_SHARE = 0.6
-"""A store moves to the GPU when it takes at most this share of the free memory there."""
+"""A store is copied to the GPU where it takes at most this share of the free memory there."""
 
 
 class Shuffle:
@@ -103,16 +103,19 @@ def _map_rows(file: Path, tokens: int, width: int, dtype: str) -> Tensor:
     return rows.view(tokens, width)
 
 
-def read_store(folder: Path, device: torch.device) -> dict[str, Tensor]:
-    """Return x (N, d), domain (N,), mean (d,) and scale; x on the device where it fits there."""
+def read_store(folder: Path) -> dict[str, Tensor]:
+    """Return x (N, d), which stays on disk, domain (N,), mean (d,) and scale."""
     facts = json.loads((folder / "activations.json").read_text())
     tokens, d_model = facts["tokens"], facts["d_model"]
     x = torch.from_file(
         str(folder / "activations.bin"), size=tokens * d_model, dtype=DTYPES[facts["dtype"]]
     ).view(tokens, d_model)
-    tensors = {"x": x, **load_file(folder / "train.safetensors")}
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-        if x.numel() * x.element_size() <= FREE_SHARE * free:
-            tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
-    return tensors
+    return {"x": x, **load_file(folder / "train.safetensors")}
+
+
+def copy_to_gpu(rows: Tensor, device: torch.device) -> Tensor:
+    """Return a store's rows on the device, or as they are where it is a CPU or has no room."""
+    if device.type == "cpu":
+        return rows
+    free, _ = torch.get_device_module(device).mem_get_info(device)
+    return rows.to(device) if rows.nbytes <= FREE_SHARE * free else rows

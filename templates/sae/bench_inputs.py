@@ -79,11 +79,11 @@ def _hooked_folder(folder: Path) -> Any:
     return load_hooked_model(folder)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)  # 5 GB each, and evaluations come one after the other
 def _hooked_pretrained(name: str, device: str) -> Any:
     from hooked_model import hook_gemma
 
-    return hook_gemma(*_pretrained(name, device))
+    return hook_gemma(*_load_pretrained(name, device))
 
 
 @functools.cache
@@ -96,8 +96,12 @@ def _transformers_folder(folder: Path) -> tuple[Any, Any]:
     return model.eval().requires_grad_(False), tokenizer
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def _pretrained(name: str, device: str) -> tuple[Any, Any]:
+    return _load_pretrained(name, device)
+
+
+def _load_pretrained(name: str, device: str) -> tuple[Any, Any]:
     if not Path(name).is_dir():
         find_in_hub("models", name)
     model, tokenizer = load_pretrained(name, "bfloat16", torch.device(device))

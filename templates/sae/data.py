@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from activations import read_store
+from activations import copy_to_gpu, read_store
 from corpus import BENIGN, DOMAINS, HAZARD, NEUTRAL, SPELLING
 from language_model import LanguageModel, load_model
 from pretrained import PretrainedModel, load_pretrained
@@ -84,7 +84,7 @@ class Data:
     scale: float
     """Root mean square of a centered training activation's entries."""
     train_x: Tensor
-    """(N, d), centered and scaled, shuffled once; on disk, or on the device where it fits."""
+    """(N, d), centered and scaled, shuffled once; on disk, see `for_training`."""
     train_domain: Tensor
     """(N,) uint8."""
     documents: dict[str, Documents]
@@ -109,6 +109,10 @@ class Data:
     def hook(self) -> str:
         """The place of the activations, by transformer_lens's name."""
         return f"blocks.{self.layer}.hook_resid_post"
+
+    def for_training(self) -> Data:
+        """Return these data with `train_x` on the GPU, where it fits, for as long as they live."""
+        return dataclasses.replace(self, train_x=copy_to_gpu(self.train_x, self.device))
 
     def batches(self, batch_size: int, steps: int, seed: int) -> Iterator[Batch]:
         """Yield `steps` batches in an order that depends on `seed` alone.
@@ -153,7 +157,7 @@ def load_data(folder: Path) -> Data:
     meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
     on_gpu = meta["profile"] == "full" and torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
-    train = read_store(folder, device)
+    train = read_store(folder)
     splits = {
         name: tensor.to(device)
         for name, tensor in load_file(folder / "documents.safetensors").items()
@@ -167,7 +171,7 @@ def load_data(folder: Path) -> Data:
         mean=train["mean"].to(device),
         scale=float(train["scale"]),
         train_x=train["x"],
-        train_domain=train["domain"],
+        train_domain=train["domain"].to(device),
         documents={
             name: Documents(*(splits[f"{name}.{field}"] for field in fields)) for name in names
         },

@@ -59,6 +59,7 @@ def train_all(
             k=config.k,
         )
         check_schedules(config)
+    data = data.for_training()
     if tuned or (request.config.architecture == "standard" and not request.config.l1_coefficient):
         configs = tune(request, data, make_learner, configs)
         tuned = True
