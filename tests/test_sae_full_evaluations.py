@@ -280,3 +280,42 @@ def test_full_measures_what_it_can_and_says_why_not_the_rest(
     assert "fewer than 10 first letters" in reasons["mean_absorption_score"]
     assert "gpt-4o-mini" in reasons["autointerp_score"]
     assert "--repo-type dataset adamkarvonen/ravel_prompts" in reasons["ravel_cause_score"]
+
+
+def test_the_main_branch_is_read_and_hashed(
+    sae_python: Path, template: Path, tmp_path: Path
+) -> None:
+    """Of several snapshots that of refs/main is read; its commit is part of what is hashed."""
+    data_set = tmp_path / "datasets--adamkarvonen--ravel_prompts"
+    (data_set / "refs").mkdir(parents=True)
+    for commit in ("a" * 40, "b" * 40):
+        (data_set / "snapshots" / commit).mkdir(parents=True)
+    got = inside(
+        sae_python,
+        template,
+        f"""
+        import json, os
+        from pathlib import Path
+        from types import SimpleNamespace
+        from bench import set_up_name
+        from bench_inputs import find_in_hub
+        from bench_ravel import PROMPTS, RAVEL
+        from benchmarks import PRETRAINED, describe_settings
+        os.environ["AI_SCIENTIST_INPUTS"] = json.dumps({{"HF_HOME/hub": {str(tmp_path)!r}}})
+        data = SimpleNamespace(meta={{"model": "a"}}, content_sha256="", hook="h")
+        main = Path({str(data_set)!r}, "refs", "main")
+        found = {{"read": [], "hashed": [], "set-up": []}}
+        for letter in "ab":
+            main.write_text(letter * 40)
+            found["read"].append(find_in_hub("datasets", PROMPTS).name)
+            found["hashed"].append(describe_settings(data))
+            found["set-up"].append(set_up_name(RAVEL, data, PRETRAINED["ravel"]))
+        main.unlink()
+        found["read"].append(find_in_hub("datasets", PROMPTS).name)
+        print(json.dumps(found))
+        """,
+    )
+    assert got["read"] == ["a" * 40, "b" * 40, "b" * 40]
+    first, second = got["hashed"]
+    assert [name for name in first if first[name] != second[name]] == ["ravel"]
+    assert len(set(got["set-up"])) == 2

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench_inputs import NotRunError, Replacement, is_generated
+from bench_inputs import NotRunError, Replacement, find_commit, is_generated
 from data import Data, hash_files
 from dictionary import Dictionary, hash_weights
 from workers import granted_processes, in_processes
@@ -54,10 +54,17 @@ class Evaluation:
     section: str
     """Where its metrics stand in final_info.json."""
     prepare: Prepare
+    inputs: tuple[tuple[str, str], ...] = ()
+    """What it reads of HF_HOME for a pretrained model, beside that model: kind and name."""
     has_set_up: bool = True
     """Whether there is something that all SAEs share: activations, probes, questions."""
     kept_at_scale: bool = False
     """Whether that stays at a few GB with a pretrained model: no activations of data sets."""
+
+    def commits(self, data: Data) -> dict[str, str | None]:
+        """Return the commits of what it reads of HF_HOME, by name."""
+        inputs = () if is_generated(data) else self.inputs
+        return {name: find_commit(kind, name) for kind, name in inputs}
 
     def shares(self, data: Data) -> bool:
         """Whether it is made once for all SAEs."""
@@ -184,6 +191,7 @@ def set_up_name(evaluation: Evaluation, data: Data, settings: Any) -> str:
     version = importlib.metadata.version("sae-bench")
     determined_by = [
         dataclasses.asdict(settings),
+        evaluation.commits(data),
         data.content_sha256,
         data.hook,
         version,

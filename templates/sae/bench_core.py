@@ -97,5 +97,9 @@ def _complaints() -> Iterator[io.StringIO]:
 
 
 CORE = Evaluation(
-    name="core", section="core evaluation results", prepare=prepare_core, has_set_up=False
+    name="core",
+    section="core evaluation results",
+    prepare=prepare_core,
+    inputs=(("datasets", CoreSettings.dataset),),
+    has_set_up=False,
 )

@@ -109,14 +109,27 @@ def _load_pretrained(name: str, device: str) -> tuple[Any, Any]:
 
 
 def find_in_hub(kind: str, name: str) -> Path:
-    """Return the folder of a model or data set (`datasets`) in HF_HOME. Raises NotRunError."""
+    """Return the folder of a model or data set (`datasets`) in HF_HOME: that of its main branch.
+
+    Raises NotRunError.
+    """
     hub = input_folders().get("HF_HOME/hub")
-    folder = hub and hub / f"{kind}--{name.replace('/', '--')}"
-    snapshots = sorted((folder / "snapshots").glob("*")) if folder else []
+    folder = Path(hub or "", f"{kind}--{name.replace('/', '--')}")
+    snapshots = sorted((folder / "snapshots").glob("*")) if hub else []
     if not snapshots:
         wanted = name if kind == "models" else f"--repo-type dataset {name}"
         raise NotRunError(f"{name} is not in HF_HOME; `huggingface-cli download {wanted}`")
-    return snapshots[-1]
+    main = folder / "refs" / "main"
+    commit = main.read_text().strip() if main.is_file() else ""
+    return next((one for one in snapshots if one.name == commit), snapshots[-1])
+
+
+def find_commit(kind: str, name: str) -> str | None:
+    """Return the commit of the model or data set that is read; None where there is none."""
+    try:
+        return find_in_hub(kind, name).name
+    except NotRunError:
+        return None
 
 
 def text_folder(data: Data, name: str) -> str:

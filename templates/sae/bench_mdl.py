@@ -128,5 +128,9 @@ def _write_down(sae: Any, x: Sequence[Tensor], bins: int) -> tuple[float, float]
 
 
 MDL = Evaluation(
-    name="mdl", section="mdl evaluation results", prepare=prepare_mdl, has_set_up=False
+    name="mdl",
+    section="mdl evaluation results",
+    prepare=prepare_mdl,
+    inputs=(("datasets", MdlSettings.dataset_name),),
+    has_set_up=False,
 )

@@ -34,9 +34,10 @@ class Read(NamedTuple):
     parts: tuple[str | None, ...] = (None,)
 
 
+AMAZON = "canrager/amazon_reviews_mcauley_1and5"
 READ = {
     BIAS_IN_BIOS: Read(("hard_text", "profession", "gender")),
-    "canrager/amazon_reviews_mcauley_1and5": Read(("text", "category", "rating")),
+    AMAZON: Read(("text", "category", "rating")),
     AG_NEWS: Read(("text", "label")),
     "codeparrot/github-code": Read(("code", "language"), ("train",)),
     "Helsinki-NLP/europarl": Read(
@@ -156,6 +157,8 @@ SPARSE_PROBING = Evaluation(
     name="sparse_probing",
     section="sparse probing evaluation results",
     prepare=prepare_sparse_probing,
+    inputs=tuple(("datasets", name) for name in READ),
 )
-SCR = Evaluation(name="scr", section="scr evaluations results", prepare=prepare_scr)
-TPP = Evaluation(name="tpp", section="tpp evaluations results", prepare=prepare_tpp)
+TWO = (("datasets", BIAS_IN_BIOS), ("datasets", AMAZON))
+SCR = Evaluation(name="scr", section="scr evaluations results", prepare=prepare_scr, inputs=TWO)
+TPP = Evaluation(name="tpp", section="tpp evaluations results", prepare=prepare_tpp, inputs=TWO)

@@ -100,5 +100,9 @@ def prepare_ravel(data: Data, settings: RavelSettings) -> Measure:
 
 
 RAVEL = Evaluation(
-    name="ravel", section="ravel evaluation results", prepare=prepare_ravel, kept_at_scale=True
+    name="ravel",
+    section="ravel evaluation results",
+    prepare=prepare_ravel,
+    inputs=(("datasets", PROMPTS),),
+    kept_at_scale=True,
 )

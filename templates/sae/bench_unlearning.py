@@ -161,5 +161,10 @@ UNLEARNING = Evaluation(
     name="unlearning",
     section="unlearning evaluation results",
     prepare=prepare_unlearning,
+    inputs=(
+        ("models", f"google/{KNOWN_MODEL}"),
+        ("datasets", HAZARD_QUESTIONS),
+        ("datasets", OTHER_QUESTIONS),
+    ),
     kept_at_scale=True,
 )

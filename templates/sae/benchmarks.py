@@ -211,5 +211,11 @@ def settings_for(data: Data) -> dict[str, Any]:
 
 
 def describe_settings(data: Data) -> dict[str, Any]:
-    """Return all settings by evaluation, for the hash that stands beside results."""
-    return {name: dataclasses.asdict(settings) for name, settings in settings_for(data).items()}
+    """Return all settings by evaluation, for the hash that stands beside results.
+
+    With them the commits of what is read of HF_HOME.
+    """
+    return {
+        name: dataclasses.asdict(settings) | {"commits": EVALUATIONS[name].commits(data)}
+        for name, settings in settings_for(data).items()
+    }
