@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from ai_scientist.audit.paper import open_numbers
@@ -20,7 +21,7 @@ from ai_scientist.errors import BudgetSpent, ReplyError, ScientistError, Waiting
 from ai_scientist.execution.laboratory import Laboratory
 from ai_scientist.inputs.settings import Places, Settings
 from ai_scientist.judging.deviations import deviations
-from ai_scientist.judging.hypotheses import digest, finalist, judge, parse_hypotheses
+from ai_scientist.judging.hypotheses import contenders, digest, finalist, judge, parse_hypotheses
 from ai_scientist.loop import run_experiments
 from ai_scientist.model.client import ModelClient
 from ai_scientist.notes.facts import best_run
@@ -44,7 +45,7 @@ from ai_scientist.run_folder.journal import FolderJournal, write_json
 from ai_scientist.run_folder.workspace import RunFolder
 from ai_scientist.steps.approval import Approvals
 from ai_scientist.steps.confirmation import Confirmation
-from ai_scientist.steps.keeping import keep_trained
+from ai_scientist.steps.keeping import keep_trained, remove_trained
 from ai_scientist.steps.plots import Draughtsman, draw_plots, plot_findings
 from ai_scientist.steps.references import place_references
 from ai_scientist.steps.workbench import FolderWorkbench
@@ -160,6 +161,7 @@ def experiment(staff: Staff, start: Code) -> tuple[Experiments, tuple[Hypothesis
         code=start.files["experiment.py"],
     )
     hypotheses = fix_hypotheses(staff, plan, baseline)
+    staff.workbench.settle = partial(let_losers_go, staff, hypotheses)
     experiments = run_experiments(
         staff.idea,
         plan=plan,
@@ -281,6 +283,15 @@ def choose_finalist(
     return decisive or best_run(variants, staff.template)
 
 
+def let_losers_go(staff: Staff, hypotheses: Sequence[Hypothesis]) -> None:
+    """Remove what runs trained that can no longer be the finalist: it takes gigabytes."""
+    runs = dict(staff.workbench.runs)
+    left = contenders(hypotheses, runs, staff.template.metrics)
+    del runs["run_0"]
+    left |= {"run_0", best_run(runs, staff.template)}
+    remove_trained(staff.folder, staff.journal, staff.settings.keep, left)
+
+
 def confirm(
     staff: Staff, experiments: Experiments, name: str
 ) -> tuple[Mapping[str, Run], Sequence[Attempt]]:
@@ -288,7 +299,8 @@ def confirm(
 
     Returns the runs on fresh seeds, and the executions that failed.
     """
-    confirmation = Confirmation(staff.workbench, staff.laboratory, staff.journal)
+    keep = staff.settings.keep
+    confirmation = Confirmation(staff.workbench, staff.laboratory, staff.journal, keep)
     controls = staff.idea.controls
     for control in controls:
         staff.report(f"{name}: control arm `{control.name}` follows")

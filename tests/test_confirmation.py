@@ -62,7 +62,7 @@ def test_each_gpu_runs_an_arm_of_its_own(tmp_path: Path, project: Path) -> None:
     commit = folder.commit("Begin the notes", ["notes.txt"])
     best = Run(name="run_1", title="V", results=Results(metrics={}), commit=commit)
     controls = [Control(name=name, overrides={}) for name in ("uniform", "shuffled")]
-    tried = Confirmation(workbench, laboratory, journal).run_controls(best, controls)
+    tried = Confirmation(workbench, laboratory, journal, "best").run_controls(best, controls)
     assert set(tried.arms) == {"uniform", "shuffled"}
     assert sorted(lent) == [("0",), ("1",)]
     assert laboratory.gpu_hours > 0

@@ -139,7 +139,10 @@ def test_hypotheses_changed_after_they_were_fixed_are_told(launch: Launch) -> No
 
 
 def test_trained_models_stay_where_they_are_asked_for(launch: Launch) -> None:
-    """With --keep best the finalist's are kept, another run's go, and resuming changes nothing."""
+    """With --keep best the finalist's are kept, and resuming changes nothing.
+
+    Those of a run that lost go before the next one begins, those of control arms at once.
+    """
     leaves = (
         'kept = request.out_dir / "sae" / "seed_0"\n'
         "kept.mkdir(parents=True)\n"
@@ -147,22 +150,26 @@ def test_trained_models_stay_where_they_are_asked_for(launch: Launch) -> None:
     )
     weaker = change("    learning_rate: float = 0.07", "    learning_rate: float = 0.001")
     edits = [at_start(leaves), ("run_2/edit_1", weaker), ("run_3/edit_1", DONE)]
-    outcome = launch(edits)
+    outcome = launch(edits, "--confirm-best=1")
     assert outcome.code == 0, outcome.err
     wanted = {
         "keep": "best",
         "kept": ["run_1/sae"],
-        "removed": ["run_2/sae"],
-        "freed_bytes": 100,
+        "removed": ["run_1/confirmation/sae", "run_2/sae"],
+        "freed_bytes": 200,
     }
     assert outcome.report["trained"] == wanted
     assert (outcome.folder / "run_1" / "sae" / "seed_0" / "weights").is_file()
     assert not (outcome.folder / "run_2" / "sae").exists()
     journal = outcome.folder / "events.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
-    place = next(number for number, line in enumerate(lines) if '"keep"' in line)
-    journal.write_text("".join(lines[:place]))
-    assert resume(outcome).report["trained"] == wanted | {"removed": [], "freed_bytes": 0}
+    places = [
+        next(number for number, line in enumerate(lines) if words in line)
+        for words in ('"run_2/record"', '"run_2/sae"', '"run_3/edit_1', '"key": "keep"')
+    ]
+    assert places == sorted(places)
+    journal.write_text("".join(lines[: places[-1]]))
+    assert resume(outcome).report["trained"] == wanted
     assert (outcome.folder / "run_1" / "sae" / "seed_0" / "weights").is_file()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +10,7 @@ import pytest
 
 from ai_scientist.errors import ReplyError
 from ai_scientist.judging.deviations import deviations
-from ai_scientist.judging.hypotheses import digest, finalist, judge, parse_hypotheses
+from ai_scientist.judging.hypotheses import contenders, digest, finalist, judge, parse_hypotheses
 from ai_scientist.judging.matching import check_matched
 from ai_scientist.notes.facts import facts
 from ai_scientist.records import (
@@ -77,6 +78,42 @@ def test_the_finalist_decides_what_was_predicted_first() -> None:
     assert finalist((cheaper, UP), runs, {}) == "run_2"
     assert finalist((nowhere, cheaper), runs, {}) == "run_2"
     assert finalist((nowhere,), runs, {}) is None
+
+
+def test_a_run_that_lost_stays_beaten() -> None:
+    """Whoever is the finalist in the end was a contender from its own run on.
+
+    A later run may make an earlier prediction undecidable, and so another one decisive.
+    """
+    drawn, chosen, let_go = random.Random(0), 0, 0
+    hypotheses = (
+        Hypothesis(metric="total_loss", direction="decrease"),
+        Hypothesis(metric="gain", direction="increase", against="run_2"),
+        Hypothesis(metric="gain", direction="increase"),
+    )
+    for _ in range(600):
+        runs = {}
+        for number in range(7):
+            values = {"gain_at_matched_l0": drawn.randrange(4)} if drawn.random() < 0.7 else {}
+            values |= {"gain": drawn.randrange(9), "l0": drawn.choice((2, 3))}
+            if number == 0 or drawn.random() < 0.7:
+                values["total_loss"] = drawn.randrange(1, 20)
+            config = {"penalty": float(number > 0 and drawn.random() < 0.5)}
+            runs[f"run_{number}"] = Run(
+                name=f"run_{number}",
+                title="V",
+                results=replace(results(**values), config=config),
+                confounded=("depth",) if number and drawn.random() < 0.2 else (),
+            )
+        asked = drawn.sample(hypotheses, 2)
+        best = finalist(asked, runs, FRONTIER)
+        chosen += best is not None
+        for count in range(int(best[-1]) + 1 if best else 8, 8):
+            left = contenders(asked, dict(list(runs.items())[:count]), FRONTIER)
+            assert best in left
+            let_go += len(left - {""}) < count - 1
+    assert chosen > 200
+    assert let_go > 200
 
 
 def test_confirmed_needs_seeds() -> None:

@@ -143,6 +143,19 @@ def finalist(
     return None
 
 
+def contenders(
+    hypotheses: Sequence[Hypothesis], runs: Mapping[str, Run], metrics: Mapping[str, MetricSpec]
+) -> set[str]:
+    """Return the runs that `finalist` may still choose when further ones have joined them.
+
+    Those may change which hypothesis can be decided, but nothing about these runs: who is not the
+    best in a prediction now will never be.
+    """
+    if any(hypothesis.against not in runs for hypothesis in hypotheses):
+        return set(runs)
+    return {_judge(one, runs, metrics, guards=(), controls=()).run for one in hypotheses}
+
+
 def _judge(
     hypothesis: Hypothesis,
     runs: Mapping[str, Run],

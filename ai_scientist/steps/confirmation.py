@@ -18,6 +18,7 @@ from ai_scientist.records import Attempt, Control, Json, Results, Run, Scalar
 from ai_scientist.results.files import results_to_final_info
 from ai_scientist.results.reading import combine
 from ai_scientist.run_folder.journal import write_json
+from ai_scientist.steps.keeping import TRAINED, Keep, is_kept, remove_models
 from ai_scientist.steps.workbench import FolderWorkbench, failed_attempt
 
 FRESH_SEED = 1000
@@ -37,11 +38,15 @@ class Arm:
 
 
 class Confirmation:
-    """Runs control arms and fresh seeds; each execution is an effect, and counted."""
+    """Runs control arms and fresh seeds; each execution is an effect, and counted.
+
+    What they train goes at once where `keep` would not keep it: it takes gigabytes.
+    """
 
     def __init__(
-        self, workbench: FolderWorkbench, laboratory: Laboratory, journal: Journal
+        self, workbench: FolderWorkbench, laboratory: Laboratory, journal: Journal, keep: Keep
     ) -> None:
+        self._keep = keep
         self._workbench = workbench
         self._laboratory = laboratory
         self._journal = journal
@@ -116,6 +121,10 @@ class Confirmation:
                 complete=arm.complete,
             )
             observations.append(seen)
+            name = f"{run.name}/{arm.label}/{TRAINED}"
+            if not is_kept(name, self._keep, {run.name}):
+                left = self._laboratory.folder.staging(key) / "source" / run.name
+                remove_models(left / TRAINED, name, self._journal)
             if seen.failure is not None:
                 break
         return observations

@@ -14,11 +14,14 @@ from typing import Literal
 from ai_scientist.inputs.foreign import side_files
 from ai_scientist.protocols import Journal
 from ai_scientist.records import Json
+from ai_scientist.run_folder.journal import FolderJournal
 from ai_scientist.run_folder.workspace import RunFolder
 from ai_scientist.sandbox.leftovers import remove_tree
 
 KEPT = "keep"
 """Key of the effect that ends the experiments: of what they trained, it keeps some."""
+REMOVED = "trained_removed"
+"""Kind of the note that a folder of trained models is gone."""
 MAX_TRACKED_BYTES = 20_000_000
 TRAINED = "sae"
 DEPTH = 4
@@ -27,26 +30,43 @@ DEPTH = 4
 Keep = Literal["best", "all", "none"]
 
 
-def keep_trained(folder: RunFolder, journal: Journal, keep: Keep, runs: Collection[str]) -> Json:
+def keep_trained(
+    folder: RunFolder, journal: FolderJournal, keep: Keep, runs: Collection[str]
+) -> Json:
     """Remove what is not kept: with `best` all but what `runs` trained, without their arms.
 
-    Returns {"kept": folders, "removed": folders, "freed_bytes"}. One effect: a folder that is
-    resumed later removes nothing again.
+    Returns {"kept": folders, "removed": folders, "freed_bytes"}, what went before counted too. One
+    effect: a folder that is resumed later removes nothing again.
     """
 
     def perform() -> Json:
-        kept, removed, freed = [], [], 0
-        for place in sorted(trained_folders(folder.path)):
-            name = place.relative_to(folder.path).as_posix()
-            if is_kept(name, keep, runs):
-                kept.append(name)
-                continue
-            freed += sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-            remove_tree(place)
-            removed.append(name)
-        return {"keep": keep, "kept": kept, "removed": removed, "freed_bytes": freed}
+        remove_trained(folder, journal, keep, runs)
+        kept = [place.relative_to(folder.path) for place in trained_folders(folder.path)]
+        removed = list(journal.notes(REMOVED))
+        return {
+            "keep": keep,
+            "kept": sorted(place.as_posix() for place in kept),
+            "removed": sorted(one["folder"] for one in removed),
+            "freed_bytes": sum(one["bytes"] for one in removed),
+        }
 
     return journal.effect(KEPT, perform)
+
+
+def remove_trained(folder: RunFolder, journal: Journal, keep: Keep, runs: Collection[str]) -> None:
+    """Remove what is not kept, should these runs be the ones. Harmless to repeat."""
+    for place in sorted(trained_folders(folder.path)):
+        name = place.relative_to(folder.path).as_posix()
+        if not is_kept(name, keep, runs):
+            remove_models(place, name, journal)
+
+
+def remove_models(place: Path, name: str, journal: Journal) -> None:
+    """Remove a folder of trained models, and note it under the name it has in the run folder."""
+    if place.is_dir() and not place.is_symlink():
+        freed = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+        remove_tree(place)
+        journal.note(REMOVED, {"folder": name, "bytes": freed})
 
 
 def trained_folders(top: Path) -> Iterator[Path]:

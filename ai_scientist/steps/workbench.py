@@ -97,6 +97,8 @@ class FolderWorkbench:
         self._report = report
         self.runs: dict[str, Run] = {}
         self.references: Mapping[str, Results] = {}
+        self.settle: Callable[[], None] = lambda: None
+        """Called after each valid run."""
         self._code: dict[str, Code] = {}
         self._lines_ran: dict[str, tuple[int, ...] | None] = {}
 
@@ -206,6 +208,7 @@ class FolderWorkbench:
                 self._report(f"{name}: finding: {check.detail}")
         recorded = self._record(run, code, observations, f"{name}: {title}")
         self._report(f"{name}: valid, {recorded.seconds:.1f} s")
+        self.settle()
         return recorded
 
     def keep_attempt(self, attempt: Attempt) -> Attempt:
