@@ -10,8 +10,10 @@ A store is named by its content's causes and lies in a folder that appears whole
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from contract import stop
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PART_BYTES = 2**30
@@ -97,7 +101,20 @@ def write_store(
 
 
 def _map_rows(file: Path, tokens: int, width: int, dtype: str) -> Tensor:
-    """Return a new file of rows (N, d) as a tensor."""
+    """Return a new file of rows (N, d) as a tensor; its room on the disk is taken at once.
+
+    A write to a hole in a mapped file on a full disk would kill the process.
+    """
+    size = tokens * width * DTYPES[dtype].itemsize
+    with file.open("wb") as opened:
+        try:
+            os.posix_fallocate(opened.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some disks reserve nothing
+                activations = f"{size / 1e9:.3g} GB of activations"
+                stop(
+                    f"there is no room for {activations} ({error.strerror}): make room in the cache"
+                )
     rows = torch.from_file(str(file), shared=True, size=tokens * width, dtype=DTYPES[dtype])
     file.chmod(0o644)  # torch writes for the owner alone, and runs may be someone else
     return rows.view(tokens, width)

@@ -34,18 +34,24 @@ def read_texts(name: str) -> Iterator[str]:
     texts = input_folders().get("SAE_TEXTS")
     if texts is None or not (texts / name).is_dir():
         stop(f"there is no folder SAE_TEXTS/{name}; it needs {', '.join(FOLDERS)}")
-    files = sorted(path for path in (texts / name).rglob("*") if path.suffix in _READERS)
+    files = sorted(
+        path
+        for path in (texts / name).rglob("*")
+        if path.suffix in _READERS and not path.name.startswith(".")
+    )
     if not files:
         stop(f"SAE_TEXTS/{name} holds no {' or '.join(_READERS)} file; put its texts there")
     for file in files:
         place = f"SAE_TEXTS/{file.relative_to(texts)}"
         try:
-            for row in _READERS[file.suffix](file):
+            for number, row in enumerate(_READERS[file.suffix](file), 1):
                 if not isinstance(row, dict) or not isinstance(row.get(COLUMN), str):
-                    stop(f"{place} has a row without a column `{COLUMN}` of words; name it so")
+                    stop(
+                        f"{place}, row {number}, has no text in a column `{COLUMN}`; mend the file"
+                    )
                 yield row[COLUMN]
-        except (OSError, ValueError) as error:  # of pyarrow, too
-            stop(f"{place} cannot be read: {str(error)[:200]}; mend or remove it")
+        except (OSError, ValueError) as error:  # pyarrow's are ValueErrors
+            stop(f"{place} cannot be read: {str(error)[:200]}; mend the file or take it away")
 
 
 def _read_jsonl(file: Path) -> Iterator[Any]:
