@@ -385,7 +385,10 @@ def test_description_of_an_exact_sae(sae_python: Path, template: Path, smoke_dat
 
 
 def test_facts_before_and_after(sae_python: Path, template: Path) -> None:
-    """Lost and gained facts give McNemar's exact p-value; documents are resampled as wholes."""
+    """Lost and gained facts give McNemar's exact p-value; documents are resampled as wholes.
+
+    Each fact's outcome is kept, so that SAEs can be paired by fact.
+    """
     code = """
         import json, torch
         from own_losses import Facts
@@ -399,6 +402,7 @@ def test_facts_before_and_after(sae_python: Path, template: Path) -> None:
         low, high = compare_facts(before, after)["loss_increase_interval"]
         print(json.dumps({
             "p": [mcnemar(5, 0), mcnemar(0, 0), mcnemar(8, 2), mcnemar(2, 8)],
+            "right": [compare_facts(before, after)[key] for key in ("right_before", "right")],
             "lost": compare_facts(before, after)["lost"], "half": (high - low) / 2,
             "expected": float(1.96 * shift.std() / 20**0.5),
             "chosen": [choose([far, near], 0.05), choose([far], 0.05)],
@@ -407,5 +411,6 @@ def test_facts_before_and_after(sae_python: Path, template: Path) -> None:
     got = inside(sae_python, template, code)
     assert got["p"] == pytest.approx([0.0625, 1.0, 0.109375, 0.109375])
     assert got["lost"] == 12
+    assert got["right"] == ["1" * 200, "0" * 12 + "1" * 188]
     assert math.isclose(got["half"], got["expected"], rel_tol=0.2)
     assert got["chosen"] == [1, None]

@@ -134,7 +134,8 @@ def compare_facts(before: Facts, after: Facts) -> dict[str, Any]:
     """Compare the same facts before and after an intervention.
 
     Returns the increase of the loss with its 95% interval, from resampling whole documents, and how
-    many facts were lost and gained, with the exact two-sided p-value of McNemar's test.
+    many facts were lost and gained, with the exact two-sided p-value of McNemar's test. `right` has
+    a digit for each fact, in the order of the documents: 1 where it is known.
     """
     lost = int((before.right & ~after.right).sum())
     gained = int((~before.right & after.right).sum())
@@ -148,7 +149,13 @@ def compare_facts(before: Facts, after: Facts) -> dict[str, Any]:
         "lost": lost,
         "gained": gained,
         "mcnemar_p": mcnemar(lost, gained),
+        "right_before": _digits(before.right),
+        "right": _digits(after.right),
     }
+
+
+def _digits(right: Tensor) -> str:
+    return "".join(map(str, right.int().tolist()))
 
 
 def mcnemar(lost: int, gained: int) -> float:
