@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ai_scientist.inputs.settings import Settings
 from ai_scientist.inputs.templates import load_template
-from ai_scientist.preflight import describe_plan, describe_unknown_noise
+from ai_scientist.preflight import describe_plan, describe_unknown_noise, most_gpu_hours
 from ai_scientist.records import Code, Limits, MetricSpec, Profile, Results
 
 
@@ -51,3 +51,11 @@ def test_that_nothing_can_be_decided_is_told(project: Path) -> None:
         assert not describe_unknown_noise(one, template, asked)
         told = describe_unknown_noise(one, replace(template, honours_seed=False), asked)
         assert told.startswith("seeds change nothing")
+
+
+def test_full_may_take_the_hours_that_measuring_takes(project: Path) -> None:
+    """Two hours are no bound of the profile: whoever measures everything may give a run more."""
+    full = load_template(project / "templates" / "sae").profiles["full"]
+    given = Settings(limits=Limits(run_timeout_s=36_000, max_gpu_hours=None))
+    assert most_gpu_hours(1, full, given) == 10
+    assert most_gpu_hours(1, full, Settings()) == 2
