@@ -123,3 +123,47 @@ def test_what_profile_full_needs_is_looked_at(tmp_path: Path) -> None:
     for name in ("forget", "retain"):
         (tmp_path / name).mkdir()
     assert line_of(examine(SAE_TEXTS=str(tmp_path)).stdout, "SAE_TEXTS").startswith("ok")
+
+
+def add_to_hub(home: Path, *names: str) -> None:
+    """Lay out what `hf download` leaves of models and data sets."""
+    for name in names:
+        snapshot = home / "hub" / name / "snapshots" / ("0" * 40)
+        snapshot.mkdir(parents=True)
+        (snapshot / "model.safetensors").write_text("")
+
+
+@pytest.mark.slow
+def test_what_the_evaluations_of_full_read_is_looked_for(tmp_path: Path) -> None:
+    """Each evaluation has a line with what it lacks of HF_HOME, by the names its code reads."""
+    add_to_hub(
+        tmp_path,
+        "models--google--gemma-2-2b",
+        "datasets--Skylion007--openwebtext",
+        "datasets--cais--wmdp",
+        "datasets--cais--mmlu",
+    )
+    page = examine(HF_HOME=str(tmp_path)).stdout
+    assert line_of(page, "gemma-2-2b").startswith("ok")
+    assert line_of(page, "full: core").startswith("ok")
+    for name, lacking in {
+        "mdl": "HuggingFaceFW/fineweb",
+        "unlearning": "google/gemma-2-2b-it",
+        "ravel": "adamkarvonen/ravel_prompts",
+        "scr": "LabHC/bias_in_bios, canrager/amazon_reviews_mcauley_1and5",
+    }.items():
+        line = line_of(page, f"full: {name}")
+        assert line.startswith("-")
+        assert line.endswith(f"not in {tmp_path / 'hub'}: {lacking}")
+    assert "hf download google/gemma-2-2b-it\n" in page
+    assert "hf download --repo-type dataset HuggingFaceFW/fineweb\n" in page
+
+
+def test_weights_that_no_run_would_read_are_not_ok(tmp_path: Path) -> None:
+    """A run reads HF_HOME alone: weights in Hugging Face's own place come with what names it."""
+    home = tmp_path / ".cache" / "huggingface"
+    add_to_hub(home, "models--google--gemma-2-2b")
+    page = examine(HOME=str(tmp_path), HF_HOME="").stdout
+    assert line_of(page, "gemma-2-2b").startswith("-")
+    assert "HF_HOME is not set" in line_of(page, "gemma-2-2b")
+    assert f"export HF_HOME={home}\n" in page
