@@ -123,6 +123,18 @@ def test_a_baseline_that_measured_less_is_not_taken(measuring: Measuring) -> Non
     assert measuring.run_0("absorption")[0].started_at == both.started_at
 
 
+def test_evaluations_may_read_what_came_later(measuring: Measuring) -> None:
+    """Where the input folders changed, a baseline serves only ideas that ask for no evaluation."""
+    measuring.bench = replace(measuring.bench, inputs_sha256="before")
+    before, _ = measuring.run_0("probing")
+    assert measuring.run_0("probing")[0].started_at == before.started_at
+    measuring.bench = replace(measuring.bench, inputs_sha256="after")
+    assert measuring.run_0()[0].started_at == before.started_at
+    after, _ = measuring.run_0("probing")
+    assert after.started_at != before.started_at
+    assert measuring.run_0("probing")[0].started_at == after.started_at
+
+
 def test_only_what_an_idea_asks_for_is_taken(measuring: Measuring) -> None:
     """run_0 holds the metrics that its runs will hold, in its file as in its results."""
     everything, whole = measuring.run_0("probing", "absorption")

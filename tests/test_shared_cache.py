@@ -270,13 +270,16 @@ def test_data_are_named_by_what_they_are_made_from(
         bench_of(variables=variables)
     model.mkdir()
     (model / "weights").write_text("1")
-    first = bench_of(variables=variables).data["small"]
+    bench = bench_of(variables=variables)
+    first = bench.data["small"]
     assert str(tmp_path / "all") in (first / "inputs").read_text()
     (tmp_path / "all" / "another").mkdir()
     (tmp_path / "all" / "another" / "weights").write_text("1")
     (model / ".no_exist").mkdir()
     (model / ".no_exist" / "mark").write_text("")
-    assert bench_of(variables=variables).data["small"] == first
+    later = bench_of(variables=variables)
+    assert later.data["small"] == first
+    assert later.inputs_sha256 != bench.inputs_sha256
     (model / "weights").write_text("12")
     assert bench_of(variables=variables).data["small"] != first
     change(folder / "template.toml", '["HUB/all/model"]', '["HUB/model"]')

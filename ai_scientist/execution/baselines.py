@@ -6,7 +6,9 @@
 KEY is a hash of all that can move a number: code, lock, profile, data, seed and kind of machine;
 SET is one of the evaluations that were made beyond what every run measures. Each folder holds what
 the execution left, and observation.json, which names these evaluations. A baseline serves an idea
-that asks for some of them, and is cut to these: evaluations do not move each other's numbers.
+that asks for some of them, and is cut to these: evaluations do not move each other's numbers. They
+may read more of the input folders than the data were made from, so that where these have changed
+since, it serves only ideas that ask for none.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from ai_scientist.results.reading import CONFIG_KEYS, MEASURED_KEYS, read_result
 from ai_scientist.run_folder.journal import write_atomically
 
 FINAL_INFO, OBSERVATION = "final_info.json", "observation.json"
+ABOUT = ("evaluations", "inputs")
+"""Keys of observation.json that are about the stored baseline, and not of the observation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,8 @@ class Baselines:
     cache: Path
     template: Template
     profile: str
+    inputs: str = ""
+    """Hash of what lies in the input folders."""
 
     def take(
         self, key: str, evaluations: Collection[str], destination: Path
@@ -51,7 +57,8 @@ class Baselines:
             shutil.rmtree(destination, ignore_errors=True)
             shutil.copytree(place, destination, ignore=shutil.ignore_patterns(OBSERVATION))
             observation: Json = json.loads((place / OBSERVATION).read_text())
-            del observation["evaluations"]
+            for about in ABOUT:
+                observation.pop(about, None)
             if more:
                 observation["results"] = self._cut(destination / FINAL_INFO, more)
             return observation | {"gpu_hours": 0.0}, words
@@ -60,10 +67,11 @@ class Baselines:
     def put(self, key: str, evaluations: Collection[str], left: Path, observation: Json) -> None:
         """Keep what an execution left in the cache, whole or not at all."""
         asked = sorted(evaluations)
-        place = self.cache / "baselines" / f"{key}_{_digest(asked)[:8]}"
+        place = self.cache / "baselines" / f"{key}_{_digest([*asked, self.inputs])[:8]}"
         aside = place.with_name(f".{place.name}.{id(observation)}")
         shutil.copytree(left, aside)
-        write_atomically(aside / OBSERVATION, json.dumps(observation | {"evaluations": asked}))
+        about = dict(zip(ABOUT, (asked, self.inputs), strict=True))
+        write_atomically(aside / OBSERVATION, json.dumps(observation | about))
         try:
             aside.rename(place)
         except OSError:
@@ -83,10 +91,11 @@ class Baselines:
         ]
         found = []
         for place, words in known:
-            measured = _evaluations_of(place)
-            if measured is None or not (place / FINAL_INFO).is_file():
+            about = _about(place)
+            if about is None or not (place / FINAL_INFO).is_file():
                 continue
-            if wanted <= measured:
+            measured, inputs = about
+            if wanted <= measured and (not wanted or inputs == self.inputs):
                 found.append((place, words, measured - wanted))
         yield from sorted(found, key=lambda one: len(one[2]))
 
@@ -104,15 +113,15 @@ class Baselines:
         return results_to_json(read_results(file, specs))
 
 
-def _evaluations_of(place: Path) -> set[str] | None:
-    """Return what a baseline measured; None where its observation is missing or damaged."""
+def _about(place: Path) -> tuple[set[str], str] | None:
+    """Return what a baseline measured, and of which inputs; None where that cannot be read."""
     try:
         observation = json.loads((place / OBSERVATION).read_text(encoding="utf-8"))
-        measured = set(observation.pop("evaluations"))
+        measured, inputs = set(observation.pop("evaluations")), observation.pop("inputs", "")
         observation_from_json(observation)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return measured
+    return measured, inputs
 
 
 def _without(block: Json, names: Collection[str]) -> Json:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +68,7 @@ def make_bench(
         environment = interpreter_for(template.name, python)
     else:
         environment = environment_for(template.lock, cache, report=report)
+    inputs = find_inputs(profile, variables or {})
     bench = Bench(
         template=template,
         profile=profile,
@@ -76,7 +77,8 @@ def make_bench(
         versions=chosen_versions(environment),
         lock_sha256=environment.lock_sha256,
         beside=data_beside(template),
-        inputs=find_inputs(profile, variables or {}),
+        inputs=inputs,
+        inputs_sha256=_hash_listings(inputs.values()),
         evaluations=profile.evaluations if complete else evaluations_named(template, profile, idea),
     )
     if template.prepare is None:
@@ -291,6 +293,11 @@ def modules_reached(folder: Path, script: str) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 waiting.append(f"{node.module.partition('.')[0]}.py")
     return reached
+
+
+def _hash_listings(folders: Iterable[Path]) -> str:
+    listed = "".join(map(_listing, folders))
+    return hashlib.sha256(listed.encode()).hexdigest() if listed else ""
 
 
 def _listing(folder: Path) -> str:

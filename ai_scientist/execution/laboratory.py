@@ -68,6 +68,8 @@ class Bench:
     """What keeps these folders from being removed while this bench lives."""
     inputs: Mapping[str, Path] = field(default_factory=dict)
     """Folders of the person's own that the profile reads, by the names in template.toml."""
+    inputs_sha256: str = ""
+    """Hash of what lies in them, "" where there are none: evaluations may read any of it."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Packages of the environment."""
     lock_sha256: str = ""
@@ -124,7 +126,10 @@ class Laboratory:
         self._executor = executor
         self._limits = limits
         self._baselines = Baselines(
-            cache=cache, template=bench.template, profile=bench.profile.name
+            cache=cache,
+            template=bench.template,
+            profile=bench.profile.name,
+            inputs=bench.inputs_sha256,
         )
         self.report = report
         self.cache = cache
