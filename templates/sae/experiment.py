@@ -133,6 +133,8 @@ class SparseAutoencoder(nn.Module):
 class Trainer:
     """One SAE and what it is trained for; training.py takes the steps."""
 
+    architectures = ("topk", "standard")
+
     def __init__(self, config: Config, d_model: int, seed: int) -> None:
         self.config = config
         self.generator = torch.Generator().manual_seed(seed)

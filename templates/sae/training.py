@@ -27,6 +27,7 @@ from data import Data
 from dictionary import Dictionary, Trained, check_axes
 from schedules import check_schedules, count_steps
 from session import Learner, Session
+from settings import check_settings
 from training_log import TrainingLog
 from workers import granted_processes, in_processes
 
@@ -50,6 +51,8 @@ def train_all(
     the penalty, as it does of architecture `standard`.
     """
     gc.freeze()  # what was imported stays: looking through it again costs a tenth of a rehearsal
+    architectures = getattr(make_learner, "architectures", ())
+    check_settings(request.config, len(data.train_x), architectures)
     configs = points(request.config)
     for config in configs:
         check_axes(
