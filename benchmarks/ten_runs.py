@@ -1,12 +1,15 @@
 """Ten runs of one idea, with and without the shared caches, and how much of them is repeated work.
 
-    prepare    what the template's prepare script makes once for all runs of all ideas
+    prepare    what the template's prepare scripts make once for all runs of all ideas
     run        one run of the untouched experiment; each of the ten has another seed
     repeated   what comes out the same in each of them: imports, and reading what was prepared.
                SAEs and their measurement are each run's own.
     least      a run that trains almost nothing, and measures one SAE: all that a run cannot do
                without. Counted as repeated it bounds the share from above, since what it measures
                of its SAE is its own.
+
+Measured are an idea that asks for no evaluation of sae_bench, as the first one that is shipped, and
+one that asks for those of EVALUATIONS, as the hierarchical one: its runs import sae_bench too.
 
 Without the caches each run would prepare as well; that is computed from what was measured. Each
 share is given by the clock, and by the seconds that processors worked: what others do on the
@@ -37,12 +40,19 @@ ALMOST_NOTHING = {
     "auxiliary_coefficient": 0.0,
 }
 STEPS = 20
+EVALUATIONS = ("absorption", "hierarchy")
 SAME_EACH_TIME = """
 import os, pathlib, experiment, latent_picture, torch
+import benchmarks
+from bench import importing
 from data import load_data
 from own_losses import own_losses
 torch.set_num_threads(1)
-own_losses(load_data(pathlib.Path(os.environ["AI_SCIENTIST_DATA"])))
+data = load_data(pathlib.Path(os.environ["AI_SCIENTIST_DATA"]))
+own_losses(data)
+for name in benchmarks.wanted_benchmarks():
+    with importing():
+        benchmarks.EVALUATIONS[name].prepare(data, benchmarks.settings_for(data)[name])
 experiment.lifetime.leave()
 """
 
@@ -61,24 +71,37 @@ def main() -> int:
     arguments.add_argument("--runs", type=int, default=10)
     options = arguments.parse_args()
     python = template_python()
+    place = f"{options.profile}, {options.runs} runs"
     with tempfile.TemporaryDirectory() as aside:
         folder = Path(aside)
-        data, out = folder / "data", folder / "out"
+        data = folder / "data"
         prepare = ("prepare.py", f"--profile={options.profile}", f"--out_dir={data}")
         prepared = taken_by(python, prepare)
         given = {"AI_SCIENTIST_PROFILE": options.profile, "AI_SCIENTIST_DATA": str(data)}
-        command = ("experiment.py", f"--out_dir={out}")
-        runs = [
-            taken_by(python, command, given | {"AI_SCIENTIST_SEED": str(seed)})
-            for seed in range(options.runs)
-        ]
-        config = config_of(out)
-        little = ALMOST_NOTHING | {"training_tokens": STEPS * config["batch_size"]}
-        overrides = {"AI_SCIENTIST_OVERRIDES": json.dumps(little)}
-        least = [taken_by(python, command, given | overrides) for _ in range(3)]
-        same = [taken_by(python, ("-c", SAME_EACH_TIME), given) for _ in range(3)]
-    rows = describe(f"{options.profile}, {options.runs} runs", prepared, runs, least, same)
+        made = {"python": python, "given": given, "count": options.runs}
+        rows = measure(place, prepared=prepared, out=folder / "out", **made)
+        if options.profile == "small":
+            given["AI_SCIENTIST_EVALUATIONS"] = " ".join(EVALUATIONS)
+            added = ("prepare_evaluations.py", "--profile=small", f"--out_dir={data}")
+            prepared = Taken(*map(sum, zip(prepared, taken_by(python, added, given), strict=True)))
+            place += f" with {' and '.join(EVALUATIONS)}"
+            rows += measure(place, prepared=prepared, out=folder / "measured", **made)
     return finish(rows, options)
+
+
+def measure(
+    place: str, *, python: Path, given: dict[str, str], prepared: Taken, out: Path, count: int
+) -> list[Row]:
+    """Make the runs, and what is compared with them; return the rows."""
+    command = ("experiment.py", f"--out_dir={out}")
+    runs = [
+        taken_by(python, command, given | {"AI_SCIENTIST_SEED": str(seed)}) for seed in range(count)
+    ]
+    little = ALMOST_NOTHING | {"training_tokens": STEPS * config_of(out)["batch_size"]}
+    overrides = {"AI_SCIENTIST_OVERRIDES": json.dumps(little)}
+    least = [taken_by(python, command, given | overrides) for _ in range(3)]
+    same = [taken_by(python, ("-c", SAME_EACH_TIME), given) for _ in range(3)]
+    return describe(place, prepared, runs, least, same)
 
 
 def describe(

@@ -19,6 +19,7 @@ import json
 import os
 import random
 import shutil
+import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -126,9 +127,9 @@ def measure_all(
     data sets' activations a pretrained model makes up to 71 GB: there each SAE makes its own.
     Raises NotRunError.
     """
-    attempt = _attempts(evaluation, data, settings)  # imports before the processes part
+    with importing():
+        attempt = _attempts(evaluation, data, settings)  # imports before the processes part
     kept = data.folder.absolute() / set_up_name(evaluation, data, settings)
-    gc.freeze()  # sae_bench collects garbage dozens of times, and what imports made is most of it
     with tempfile.TemporaryDirectory() as folder:
         shared = Path(folder)
         if kept.is_dir():
@@ -137,6 +138,29 @@ def measure_all(
             _measured(attempt(shared, Blank(data)))
         rows = in_processes(functools.partial(attempt, shared), saes, granted_processes())
         return [_measured(row) for row in rows]
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Let an evaluation import what it needs, for little more than half of the time.
+
+    SAELens's list of published SAEs, which takes longer to parse than most evaluations take, is
+    left unread: sae_bench makes a table of it to print. What was imported stays, so the collector
+    need not look through it, neither now nor in the dozens of times that sae_bench calls it.
+    """
+    name = "get_pretrained_saes_directory"
+    gc.disable()
+    try:
+        from sae_lens.loading import pretrained_saes_directory as lists
+
+        with _replaced([Replacement(lists, name, dict)]):
+            yield
+        selection = sys.modules.get("sae_bench.sae_bench_utils.sae_selection_utils")
+        if selection is not None:  # it has taken the name over
+            setattr(selection, name, getattr(lists, name))
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _attempts(

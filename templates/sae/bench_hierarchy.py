@@ -13,12 +13,14 @@ SAE is measured on the same parents: those whose probe knows children that it wa
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -85,16 +87,21 @@ def prepare_hierarchy(data: Data, settings: HierarchySettings) -> Measure:
         )
         for children in _children(data)
     ]
-    parents = [
-        parent
-        for level, (select, test) in enumerate(levels)
-        for parent in _find_parents(level, select, test, settings)
-    ]
-    if not parents:
-        raise NotRunError(f"no parent's probe has an F1 of {settings.min_probe_f1}")
+
+    @functools.cache
+    def parents_of(shared: Path) -> list[_Parent]:
+        parents = [
+            parent
+            for level, (select, test) in enumerate(levels)
+            for parent in _find_parents(shared, level, select, test, settings)
+        ]
+        if not parents:
+            raise NotRunError(f"no parent's probe has an F1 of {settings.min_probe_f1}")
+        return parents
 
     @torch.no_grad()
-    def measure(_: Path, sae: Dictionary) -> Row:
+    def measure(shared: Path, sae: Dictionary) -> Row:
+        parents = parents_of(shared)
         latents = [(sae.encode(select.x), sae.encode(test.x)) for select, test in levels]
         rows = []
         for parent in parents:
@@ -144,12 +151,16 @@ def _find_tokens(documents: Documents, children: dict[int, str], folds: int) -> 
 
 
 def _find_parents(
-    level: int, select: _Tokens, test: _Tokens, settings: HierarchySettings
+    shared: Path, level: int, select: _Tokens, test: _Tokens, settings: HierarchySettings
 ) -> Iterator[_Parent]:
     for fold in range(settings.folds):
         known, judged = select.fold != fold, test.fold == fold
         labels = F.one_hot(select.parent[known])
-        weights, bias = _train_probe(select.x[known], labels, settings)
+        kept = shared / f"probes_{level}_{fold}.safetensors"
+        if not kept.exists():
+            weights, bias = _train_probe(select.x[known], labels, settings)
+            save_file({"weights": weights, "bias": bias}, kept)
+        weights, bias = (load_file(kept)[name].to(select.x) for name in ("weights", "bias"))
         predicted = test.x[judged] @ weights.T + bias > 0  # (M, parents)
         for number, found in enumerate(predicted.T):
             own = test.parent[judged] == number
@@ -220,5 +231,4 @@ HIERARCHY_ABSORPTION = Evaluation(
     name="hierarchy",
     section="hierarchy evaluation results",
     prepare=prepare_hierarchy,
-    has_set_up=False,
 )
