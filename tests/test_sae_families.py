@@ -81,6 +81,7 @@ def test_kept_saes_load_everywhere(sae_python: Path, finished: Path, smoke_data:
                         weights += 0.2 * torch.rand(len(weights))
                 if name == "batch_topk":
                     sae.activate(sae.pre_activations(data.train_x[:200]))
+                    sae.threshold.mul_(0.99)  # no token of x lies on it, where rounding decides
                 sae = fold_scale(sae, data.mean, data.scale, x)
                 expected[name] = (sae.encode(x), sae.decode(sae.encode(x)))
             one = Trained(sae=sae, seed=3, k=config.k, report={{}})
