@@ -49,7 +49,7 @@ DICTIONARY_LEARNING = {
 
 
 def saelens_tensors(sae: Any, architecture: str) -> Tensors:
-    """Return the weights by SAELens's names."""
+    """Return the weights by SAELens's names, where they lie: those of the SAE, not copies."""
     tensors = _detached(sae, "W_enc", "b_enc", "W_dec", "b_dec")
     if SAELENS[architecture] == "jumprelu":
         tensors |= _detached(sae, "threshold")
@@ -58,32 +58,39 @@ def saelens_tensors(sae: Any, architecture: str) -> Tensors:
     return tensors
 
 
-def dictionary_learning_tensors(sae: Any, architecture: str, k: int) -> Tensors:
-    """Return the weights by the names of dictionary_learning's class for this architecture."""
-    own = _detached(sae, "W_enc", "b_enc", "W_dec", "b_dec")
+def dictionary_learning_tensors(weights: Tensors, architecture: str, k: int) -> Tensors:
+    """Return copies of SAELens's `weights` for dictionary_learning's class, on the CPU."""
     if architecture == "jumprelu":  # that class does not take b_dec off its input
-        own["b_enc"] = own["b_enc"] - own["b_dec"] @ own["W_enc"]
-        return own | _detached(sae, "threshold")
-    tensors = {
-        "encoder.weight": own["W_enc"].T.contiguous(),
-        "decoder.weight": own["W_dec"].T.contiguous(),
-    }
+        own = copy_to_cpu(weights)
+        return own | {"b_enc": own["b_enc"] - own["b_dec"] @ own["W_enc"]}
+    tensors = {"encoder.weight": weights["W_enc"].T, "decoder.weight": weights["W_dec"].T}
     if architecture == "gated":
-        rest = _detached(sae, "r_mag", "b_mag")
-        return tensors | {
-            "decoder_bias": own["b_dec"],
-            "r_mag": rest["r_mag"],
-            "gate_bias": own["b_enc"],
-            "mag_bias": rest["b_mag"],
+        tensors |= {
+            "decoder_bias": weights["b_dec"],
+            "r_mag": weights["r_mag"],
+            "gate_bias": weights["b_gate"],
+            "mag_bias": weights["b_mag"],
         }
-    tensors["encoder.bias"] = own["b_enc"]
+        return copy_to_cpu(tensors)
+    tensors["encoder.bias"] = weights["b_enc"]
     if architecture in ("standard", "relu"):
-        return tensors | {"bias": own["b_dec"]}
-    threshold = sae.threshold.mean() if architecture == "batch_topk" else torch.tensor(-1.0)
-    return tensors | {
-        "b_dec": own["b_dec"],
-        "k": torch.tensor(k, dtype=torch.int),
-        "threshold": threshold.detach().cpu().clone(),  # of the TopK class: none was measured
+        return copy_to_cpu(tensors | {"bias": weights["b_dec"]})
+    measured = architecture == "batch_topk"  # of the TopK class no threshold was
+    return copy_to_cpu(
+        tensors
+        | {
+            "b_dec": weights["b_dec"],
+            "k": torch.tensor(k, dtype=torch.int),
+            "threshold": weights["threshold"].mean() if measured else torch.tensor(-1.0),
+        }
+    )
+
+
+def copy_to_cpu(tensors: Mapping[str, Tensor]) -> Tensors:
+    """Return contiguous copies of their own; what is transposed is turned where it lies."""
+    layout = torch.contiguous_format
+    return {
+        name: value.to("cpu", copy=True, memory_format=layout) for name, value in tensors.items()
     }
 
 
@@ -142,4 +149,4 @@ def encode_as_saelens(
 
 
 def _detached(sae: Any, *names: str) -> Tensors:
-    return {name: getattr(sae, name).detach().float().cpu().contiguous().clone() for name in names}
+    return {name: getattr(sae, name).detach().float() for name in names}

@@ -24,6 +24,7 @@ from formats import (
     DICTIONARY_LEARNING,
     OWN,
     SAELENS,
+    copy_to_cpu,
     dictionary_learning_tensors,
     encode_as_saelens,
     saelens_tensors,
@@ -59,13 +60,12 @@ def is_faithful(one: Trained, data: Data, architecture: str) -> bool:
     if known is None:
         return False
     x = data.documents["validation"].activations()[:PROBE_TOKENS]
-    kept = saelens_tensors(one.sae, architecture)  # on the CPU, wherever the SAE is
-    theirs = encode_as_saelens(kept, known, one.k, x.cpu())
-    return share_changed(one.sae.encode(x).cpu(), theirs) <= NEAR_TIES
+    theirs = encode_as_saelens(saelens_tensors(one.sae, architecture), known, one.k, x)
+    return share_changed(one.sae.encode(x), theirs) <= NEAR_TIES
 
 
 def _write_saelens(folder: Path, one: Trained, data: Data, architecture: str) -> None:
-    tensors = saelens_tensors(one.sae, architecture)
+    tensors = copy_to_cpu(saelens_tensors(one.sae, architecture))
     config = _describe(one, data) | {
         "architecture": SAELENS[architecture],
         "dtype": "float32",
@@ -93,15 +93,15 @@ def _write_dictionary_learning(folder: Path, one: Trained, data: Data, architect
         "submodule_name": f"resid_post_layer_{data.layer}",
         "seed": one.seed,
     }
-    torch.save(dictionary_learning_tensors(one.sae, architecture, one.k), folder / "ae.pt")
+    weights = saelens_tensors(one.sae, architecture)
+    torch.save(dictionary_learning_tensors(weights, architecture, one.k), folder / "ae.pt")
     _write_json(folder / "config.json", {"trainer": trainer})
 
 
 def _write_weights(folder: Path, one: Trained, data: Data, architecture: str) -> None:
     sae: Any = one.sae
     named = sae.state_dict() if isinstance(sae, torch.nn.Module) else {}
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in named.items()}
-    save_file(tensors, folder / "sae_weights.safetensors")
+    save_file(copy_to_cpu(named), folder / "sae_weights.safetensors")
     config = _describe(one, data) | {"architecture": f"{OWN}{architecture}", "note": OWN_ENCODER}
     _write_json(folder / "cfg.json", config)
 
