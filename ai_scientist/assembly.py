@@ -40,10 +40,15 @@ def assemble(
     journal: FolderJournal,
     variables: Mapping[str, str],
     report: Callable[[str], None],
+    *,
+    announce: Callable[[ModelClient], None],
+    prepared: bool = True,
 ) -> Iterator[Staff]:
     """Put together everything that works on one idea, checking each part as it is taken up.
 
     The model comes first: a bad name, a missing key or an unreachable server costs no minute.
+    `announce` is called before the first thing that may take hours: preparing data, which is left
+    out where they are not to be `prepared`.
     """
     settings, places = assignment.settings, assignment.places
     keys = read_keys(variables)
@@ -60,7 +65,8 @@ def assemble(
         )
         report(f"sandbox: {sandbox.tier}")
         executors = choose_executors(settings, sandbox, variables=variables, report=report)
-        bench = bench_for(assignment, executors.here, variables, report)
+        announce(model)
+        bench = bench_for(assignment, executors.here, variables, report, prepared=prepared)
         yield staff_at(
             replace(bench, gpus=executors.gpus),
             assignment,
@@ -79,6 +85,8 @@ def bench_for(
     executor: Executor,
     variables: Mapping[str, str],
     report: Callable[[str], None],
+    *,
+    prepared: bool,
 ) -> Bench:
     """Return the bench that an assignment's settings ask for, building what is missing."""
     settings = assignment.settings
@@ -92,6 +100,7 @@ def bench_for(
         variables=variables,
         cache_gb=settings.cache_gb,
         idea=assignment.idea,
+        prepared=prepared,
     )
 
 

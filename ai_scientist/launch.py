@@ -21,12 +21,17 @@ from typing import TYPE_CHECKING
 from ai_scientist.errors import InputError
 from ai_scientist.inputs.ideas import find_idea, find_recording
 from ai_scientist.inputs.settings import Places, Settings, read_keys, read_settings
-from ai_scientist.inputs.templates import find_template
+from ai_scientist.inputs.templates import find_template, profile_of
 from ai_scientist.machine.environments import default_cache_root
 from ai_scientist.model.prices import load_prices
 from ai_scientist.model.recorded import load_recording
 from ai_scientist.model.wire import check_model
-from ai_scientist.preflight import agree_to_measure, describe_missing_baseline, describe_plan
+from ai_scientist.preflight import (
+    Priced,
+    agree_to_measure,
+    describe_missing_baseline,
+    describe_plan,
+)
 from ai_scientist.records import Code, Idea, Json, Limits, Profile, Template
 from ai_scientist.run_folder.journal import FolderJournal, FolderLock, last_commit, read_events
 from ai_scientist.run_folder.workspace import RunFolder, create_run_folder, open_run_folder
@@ -277,14 +282,12 @@ def work_on(assignment: Assignment, *, dry_run: bool = False) -> int:
         folder.recover(last_commit(read_events(folder.events, repair=True)))
         journal = FolderJournal(folder.events)
         stack.callback(journal.close)
-        staff = stack.enter_context(assemble(assignment, journal, os.environ, report))
         start = starting_code(folder, assignment.template)
-        profile = staff.laboratory.bench.profile
-        report(f"template {assignment.template.name}, profile {profile.name}")
-        controls = len(assignment.idea.controls)
-        plan = describe_plan(start, profile, assignment.settings, staff.model, controls=controls)
-        for line in plan:
-            report(line)
+        announce = partial(tell_plan, assignment, start, report)
+        parts = assemble(
+            assignment, journal, os.environ, report, announce=announce, prepared=not dry_run
+        )
+        staff = stack.enter_context(parts)
         if dry_run:
             if missing := describe_missing_baseline(assignment.template, assignment.settings):
                 report(missing)
@@ -299,6 +302,18 @@ def work_on(assignment: Assignment, *, dry_run: bool = False) -> int:
         print(f"hint: every attempt is in {folder.attempts}", file=sys.stderr)
         return 1
     return 0
+
+
+def tell_plan(
+    assignment: Assignment, start: Code, report: Callable[[str], None], model: Priced
+) -> None:
+    """Tell what is to be done, and what it will cost at most."""
+    template, settings = assignment.template, assignment.settings
+    profile = profile_of(template, settings.profile or "full")
+    report(f"template {template.name}, profile {profile.name}")
+    controls = len(assignment.idea.controls)
+    for line in describe_plan(start, profile, settings, model, controls=controls):
+        report(line)
 
 
 def starting_code(folder: RunFolder, template: Template) -> Code:

@@ -86,6 +86,26 @@ def test_a_dry_run_leaves_nothing(launch: Launch) -> None:
     assert not outcome.folder.exists()
 
 
+@pytest.mark.slow
+def test_a_dry_run_prepares_no_data(fresh_cache: Path, sae_python: Path) -> None:
+    """The estimate comes before what takes hours, in `full` on a GPU; a dry run ends there."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "launch_scientist.py", "--idea=ratio_ranked_orthogonal_sae"),
+            *("--model=recorded", "--profile=smoke", "--dry-run"),
+        ],
+        cwd=PROJECT,
+        env=os.environ | {"AI_SCIENTIST_CACHE": str(fresh_cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "estimate for 10 runs" in done.stdout
+    assert "preparing the shared data" not in done.stdout
+    assert not list(fresh_cache.glob("data/*"))
+
+
 def test_a_persons_rejection_is_the_coders_next_instruction(launch: Launch) -> None:
     """With --approve the launcher waits (3); a rejection reaches the coder, and is kept."""
     first = change(RATE, "    learning_rate: float = 0.2", "too high")

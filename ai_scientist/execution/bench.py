@@ -56,12 +56,14 @@ def make_bench(
     cache_gb: float = math.inf,
     idea: Idea | None = None,
     complete: bool = False,
+    prepared: bool = True,
 ) -> Bench:
     """Build what is missing for a template at one profile, and return the bench.
 
     `python` is the interpreter for a template without a lock, `variables` the environment that
     names the profile's input folders, `cache_gb` the cap of the shared caches; `idea` chooses what
-    runs measure, `complete` chooses all. Raises SetupError or InputError for the person.
+    runs measure, `complete` chooses all. A bench that is not `prepared` has no data yet. Raises
+    SetupError or InputError for the person.
     """
     profile = profile_of(template, profile_name)
     if template.lock is None:
@@ -81,12 +83,24 @@ def make_bench(
         inputs_sha256=_hash_listings(inputs.values()),
         evaluations=profile.evaluations if complete else evaluations_named(template, profile, idea),
     )
-    if template.prepare is None:
+    if template.prepare is None or not prepared:
         return bench
-    rehearsal = [template.profiles["smoke"]] if "smoke" in template.profiles else []
+    return _with_data(bench, executor=executor, cache=cache, report=report, cache_gb=cache_gb)
+
+
+def _with_data(
+    bench: Bench,
+    *,
+    executor: Executor,
+    cache: Path,
+    report: Callable[[str], None],
+    cache_gb: float,
+) -> Bench:
+    profiles = bench.template.profiles
+    rehearsal = [profiles["smoke"]] if "smoke" in profiles else []
     data: dict[str, Path] = {}
     held = []
-    for needed in {one.name: one for one in (*rehearsal, profile)}.values():
+    for needed in {one.name: one for one in (*rehearsal, bench.profile)}.values():
         data[needed.name], used = prepare_data(
             bench, needed, executor=executor, cache=cache, report=report, cache_gb=cache_gb
         )
