@@ -2,8 +2,7 @@
 
 Run as `python plot.py`; writes frontier.png, metrics.png, training.png, where others ran
 evaluations.png, evaluations_2.png …, and where there are references families.png. All seeds are
-points; bars are
-standard errors over seeds. Control arms (run_N/arm_NAME) are hollow; references
+points; bars are standard errors over seeds. Control arms (run_N/arm_NAME) are hollow; references
 (references/NAME.json) are gray and were no runs.
 """
 
