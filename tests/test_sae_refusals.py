@@ -57,6 +57,7 @@ name = data.model_name
 cases = {
     "dictionary_learning": {
         "site": configured(("resid_post", "mlp_out")),
+        "older name": configured(("resid_post_layer_0", "resid_out_layer0")),
         "layer": configured(("post_layer_0", "post_layer_3")),
         "model": configured((name, "org/Other-1b")),
         "same model": configured((name, "org/" + name.upper())),
@@ -100,6 +101,7 @@ def test_what_is_no_sae_of_this_place_is_refused(
     again = "; copy or download it again"
     wanted = {
         "dictionary_learning: site": ("FOLDER was trained at mlp_out_layer_0 of layer 0", here),
+        "dictionary_learning: older name": ("loaded", ""),
         "dictionary_learning: layer": ("FOLDER was trained at resid_post_layer_3 of layer 0", here),
         "dictionary_learning: model": ("FOLDER was trained on org/Other-1b", model),
         "dictionary_learning: same model": ("loaded", ""),

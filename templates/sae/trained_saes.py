@@ -207,7 +207,8 @@ def _load_dictionary_learning(folder: Path) -> Loaded:
 def _hook(trainer: Mapping[str, Any]) -> str:
     """Return the hook after the trainer's layer, or its own words where they say another place."""
     layer, site = trainer.get("layer"), str(trainer.get("submodule_name") or "")
-    if site and ("resid_post" not in site or set(re.findall(r"\d+", site)) - {str(layer)}):
+    ours = any(word in site for word in ("resid_post", "resid_out"))  # as of resid_out_layer3
+    if site and (not ours or set(re.findall(r"\d+", site)) - {str(layer)}):
         return f"{site} of layer {layer}"
     return "" if layer is None else f"blocks.{layer}.hook_resid_post"
 
