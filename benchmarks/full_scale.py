@@ -90,7 +90,8 @@ def measure(folder: Path, tokens: int, steps: int, *, tiny: bool) -> dict[str, f
     make_texts(folder / "texts", tokens)
     make_model(folder / "model", device, TINY if tiny else {})
     os.environ["AI_SCIENTIST_INPUTS"] = json.dumps({"SAE_TEXTS": str(folder / "texts")})
-    size = FullSize(model=str(folder / "model"), tokens=tokens)
+    few = {"held_out_contexts": 48} if tiny else {}
+    size = FullSize(model=str(folder / "model"), tokens=tokens, **few)
     (folder / "data").mkdir()
     _, _, preparing_gb = held_by(lambda: build_full(size, folder / "data"))
     rate = tokens_per_s(size, device)
