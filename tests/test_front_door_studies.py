@@ -188,14 +188,9 @@ def test_one_seed_is_told_before_it_is_paid_for(launch: Launch, tmp_path: Path) 
     assert outcome.out.index(warning) < outcome.out.index("run_1")
 
 
-@pytest.mark.slow
-def test_confirming_runs_find_what_evaluations_share(
-    launch: Launch, fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What all evaluations of the profile need is prepared once, before the fresh seeds are run."""
-    monkeypatch.setenv("AI_SCIENTIST_CACHE", str(fresh_cache))
-    template = tmp_path / "digits"
-    shutil.copytree(PROJECT / "templates" / "digits", template)
+def probing_digits(folder: Path, for_each: str) -> Path:
+    """Make a digits template with one evaluation, and what its prepare.py does for each asked."""
+    template = Path(shutil.copytree(PROJECT / "templates" / "digits", folder / "digits"))
     described = (template / "template.toml").read_text()
     (template / "template.toml").write_text(
         described.replace("[profiles.small]", '[profiles.small]\nevaluations = ["probing"]')
@@ -204,9 +199,18 @@ def test_confirming_runs_find_what_evaluations_share(
         "import os, pathlib, sys\n"
         "out = pathlib.Path(sys.argv[2].partition('=')[2])\n"
         "out.mkdir(exist_ok=True)\n"
-        "for name in os.environ.get('AI_SCIENTIST_EVALUATIONS', '').split():\n"
-        "    (out / name).touch()\n"
+        "for name in os.environ.get('AI_SCIENTIST_EVALUATIONS', '').split():\n" + for_each
     )
+    return template
+
+
+@pytest.mark.slow
+def test_confirming_runs_find_what_evaluations_share(
+    launch: Launch, fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What all evaluations of the profile need is prepared once, before the fresh seeds are run."""
+    monkeypatch.setenv("AI_SCIENTIST_CACHE", str(fresh_cache))
+    template = probing_digits(tmp_path, "    (out / name).touch()\n")
     code = (template / "experiment.py").read_text()
     finding = (
         "import os\n\n"
@@ -223,3 +227,18 @@ def test_confirming_runs_find_what_evaluations_share(
     assert ["found probing" in one for one in said] == [True, True]
     assert outcome.out.count("what probing need, once") == 1
     assert "found" not in (outcome.folder / "run_1" / "stdout.log").read_text()
+
+
+@pytest.mark.slow
+def test_fresh_seeds_are_run_without_what_cannot_be_prepared(
+    launch: Launch, fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set-up that fails after all runs is told, and costs none of them."""
+    monkeypatch.setenv("AI_SCIENTIST_CACHE", str(fresh_cache))
+    template = probing_digits(tmp_path, "    sys.exit(f'no {name} today')\n")
+    edits = [change(RATE, "    learning_rate: float = 0.2"), ("run_2/edit_1", DONE)]
+    outcome = launch(edits, f"--template={template}", "--confirm-best=1")
+    assert outcome.code == 0, outcome.err
+    assert "no probing today" in outcome.out
+    assert outcome.out.count("each run makes its own set-up") == 1
+    assert list((outcome.folder / "run_1" / "confirmation").iterdir())

@@ -13,7 +13,7 @@ import pytest
 
 from ai_scientist.inputs.templates import load_template
 from ai_scientist.results.reading import read_results
-from tests.sae_runs import inside, write_texts
+from tests.sae_runs import call, inside, write_texts
 
 COMMIT = "0" * 40
 SMALLER = """
@@ -197,6 +197,31 @@ def test_full_keeps_what_is_small(
     assert kept.startswith("absorption_")
     assert got["found"][0] == got["found"][1]
     assert got["found"][0]["absorption_letters"] >= 1
+
+
+@pytest.mark.slow
+def test_set_ups_of_full_are_prepared_from_the_hub_alone(
+    sae_python: Path, template: Path, smoke_data: Path, tmp_path: Path
+) -> None:
+    """The script that adds them finds the weights where runs find them, and goes on without some.
+
+    Beside absorption's model unlearning wants one that the hub does not hold, and RAVEL's data.
+    """
+    hub, texts = write_inputs(tmp_path, smoke_data)
+    inside(sae_python, template, build_model(tmp_path, hub, texts, []) + "print('{}')")
+    done = call(
+        sae_python,
+        template,
+        "prepare_evaluations.py",
+        "--profile=full",
+        f"--out_dir={tmp_path / 'added'}",
+        DATA=str(tmp_path / "data"),
+        INPUTS=json.dumps({"HF_HOME/hub": str(hub), "SAE_TEXTS": str(texts)}),
+        EVALUATIONS="absorption unlearning ravel",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "huggingface.co" not in done.stderr
+    assert done.stdout.count("set-up of") == 3
 
 
 @pytest.mark.slow

@@ -180,10 +180,18 @@ def prepare_data(
     return place, used
 
 
-def prepare_complete(bench: Bench, **given: Any) -> None:
-    """Add what all evaluations of the profile need to its shared data; `given` as prepare_data."""
-    if bench.template.prepare is not None:
-        prepare_data(replace(bench, evaluations=bench.profile.evaluations), bench.profile, **given)
+def prepare_complete(bench: Bench, *, report: Callable[[str], None], **given: Any) -> None:
+    """Add what all evaluations of the profile need to its shared data; `given` as prepare_data.
+
+    It comes after all runs: what cannot be prepared is told, and left to each run.
+    """
+    if bench.template.prepare is None:
+        return
+    complete = replace(bench, evaluations=bench.profile.evaluations)
+    try:
+        prepare_data(complete, bench.profile, report=report, **given)
+    except SetupError as error:
+        report(f"{error}; each run makes its own set-up")
 
 
 def _prepared_for(place: Path) -> dict[str, list[str]]:

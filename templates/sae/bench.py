@@ -171,7 +171,14 @@ def _attempts(
     On data sets of the person's sae_bench may fail in more ways than were foreseen: hours of
     training are not lost for it. On the generated ones it must not.
     """
-    measure = evaluation.prepare(data, settings)
+    try:
+        measure = evaluation.prepare(data, settings)
+    except NotRunError:
+        raise
+    except Exception as error:
+        if is_generated(data):
+            raise
+        raise NotRunError(f"sae_bench failed: {error!r}") from error
 
     def attempt(shared: Path, sae: Dictionary) -> Row | NotRunError:
         try:

@@ -25,6 +25,19 @@ def input_folders() -> dict[str, Path]:
     return {name: Path(folder) for name, folder in named.items()}
 
 
+def name_hub() -> Path | None:
+    """Let huggingface's libraries read the hub folder of HF_HOME and nothing else; return it.
+
+    They look where it is when they are imported, which sae_bench does long before a model is read.
+    """
+    hub = input_folders().get("HF_HOME/hub")
+    os.environ |= {"HF_HUB_OFFLINE": "1"} | ({"HF_HUB_CACHE": str(hub)} if hub else {})
+    return hub
+
+
+name_hub()
+
+
 class PretrainedModel:
     """A causal language model of transformers whose decoder layers are a list, as most are."""
 
@@ -98,14 +111,13 @@ def load_pretrained(name: str, dtype: str, device: torch.device) -> tuple[Pretra
 
     Nothing is downloaded: what is not there ends the process with a sentence.
     """
-    hub = input_folders().get("HF_HOME/hub")
+    hub = name_hub()
     there = Path(name) if hub is None else hub / f"models--{name.replace('/', '--')}"
     if not there.is_dir():
         stop(
             f"{name} is not in HF_HOME: ask for access to its weights, "
             f"`huggingface-cli download {name}`, and name the folder in HF_HOME"
         )
-    os.environ |= {"HF_HUB_OFFLINE": "1"} | ({"HF_HUB_CACHE": str(hub)} if hub else {})
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     # Gemma 2 caps its attention logits, which only the eager form does.

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import pickle
 import re
 import textwrap
@@ -237,9 +236,6 @@ def _in_release(release: str, pattern: str) -> list[Found]:
         re.compile(pattern), re.compile(release)
     except re.error as error:
         stop(f"{release}:{pattern} is no regular expression: {error}")
-    folders = json.loads(os.environ.get("AI_SCIENTIST_INPUTS") or "{}")
-    if hub := folders.get("HF_HOME/hub"):
-        os.environ["HF_HUB_CACHE"] = hub  # read when huggingface_hub is imported
     from sae_bench.sae_bench_utils.sae_selection_utils import get_saes_from_regex
 
     pairs = get_saes_from_regex(release, pattern)
