@@ -18,6 +18,7 @@ from tests.scripted_launches import (
     DONE,
     RATE,
     Launch,
+    Outcome,
     at_start,
     change,
     recording_of,
@@ -188,9 +189,15 @@ def test_one_seed_is_told_before_it_is_paid_for(launch: Launch, tmp_path: Path) 
     assert outcome.out.index(warning) < outcome.out.index("run_1")
 
 
-def probing_digits(folder: Path, for_each: str) -> Path:
-    """Make a digits template with one evaluation, and what its prepare.py does for each asked."""
-    template = Path(shutil.copytree(PROJECT / "templates" / "digits", folder / "digits"))
+def confirm_with_probing(
+    launch: Launch, template: Path, for_each: str, at_import: str = ""
+) -> Outcome:
+    """Launch a digits template with one evaluation on a fresh seed, that of the winner too.
+
+    `for_each` is what its prepare.py does for each evaluation asked for, `at_import` what
+    experiment.py does first.
+    """
+    shutil.copytree(PROJECT / "templates" / "digits", template)
     described = (template / "template.toml").read_text()
     (template / "template.toml").write_text(
         described.replace("[profiles.small]", '[profiles.small]\nevaluations = ["probing"]')
@@ -201,27 +208,33 @@ def probing_digits(folder: Path, for_each: str) -> Path:
         "out.mkdir(exist_ok=True)\n"
         "for name in os.environ.get('AI_SCIENTIST_EVALUATIONS', '').split():\n" + for_each
     )
-    return template
+    code = (template / "experiment.py").read_text()
+    (template / "experiment.py").write_text(code.replace("@dataclass", f"{at_import}@dataclass", 1))
+    edits = [change(RATE, "    learning_rate: float = 0.2"), ("run_2/edit_1", DONE)]
+    outcome = launch(edits, f"--template={template}", "--confirm-best=1")
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+@pytest.fixture
+def unmeasured(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the launcher find nothing that was prepared or measured before."""
+    monkeypatch.setenv("AI_SCIENTIST_CACHE", str(fresh_cache))
 
 
 @pytest.mark.slow
-def test_confirming_runs_find_what_evaluations_share(
-    launch: Launch, fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("unmeasured")
+def test_confirming_runs_find_what_evaluations_share(launch: Launch, tmp_path: Path) -> None:
     """What all evaluations of the profile need is prepared once, before the fresh seeds are run."""
-    monkeypatch.setenv("AI_SCIENTIST_CACHE", str(fresh_cache))
-    template = probing_digits(tmp_path, "    (out / name).touch()\n")
-    code = (template / "experiment.py").read_text()
     finding = (
         "import os\n\n"
         "for name in os.environ.get('AI_SCIENTIST_EVALUATIONS', '').split():\n"
         "    assert os.path.exists(os.path.join(os.environ['AI_SCIENTIST_DATA'], name))\n"
-        "    print('found', name)\n\n\n@dataclass"
+        "    print('found', name)\n\n\n"
     )
-    (template / "experiment.py").write_text(code.replace("@dataclass", finding, 1))
-    edits = [change(RATE, "    learning_rate: float = 0.2"), ("run_2/edit_1", DONE)]
-    outcome = launch(edits, f"--template={template}", "--confirm-best=1")
-    assert outcome.code == 0, outcome.err
+    outcome = confirm_with_probing(
+        launch, tmp_path / "digits", "    (out / name).touch()\n", finding
+    )
     assert outcome.attempts() == []
     said = [path.read_text() for path in outcome.folder.rglob("confirmation*/stdout.log")]
     assert ["found probing" in one for one in said] == [True, True]
@@ -230,15 +243,13 @@ def test_confirming_runs_find_what_evaluations_share(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_fresh_seeds_are_run_without_what_cannot_be_prepared(
-    launch: Launch, fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    launch: Launch, tmp_path: Path
 ) -> None:
     """A set-up that fails after all runs is told, and costs none of them."""
-    monkeypatch.setenv("AI_SCIENTIST_CACHE", str(fresh_cache))
-    template = probing_digits(tmp_path, "    sys.exit(f'no {name} today')\n")
-    edits = [change(RATE, "    learning_rate: float = 0.2"), ("run_2/edit_1", DONE)]
-    outcome = launch(edits, f"--template={template}", "--confirm-best=1")
-    assert outcome.code == 0, outcome.err
+    failing = "    sys.exit(f'no {name} today')\n"
+    outcome = confirm_with_probing(launch, tmp_path / "digits", failing)
     assert "no probing today" in outcome.out
     assert outcome.out.count("each run makes its own set-up") == 1
     assert list((outcome.folder / "run_1" / "confirmation").iterdir())
