@@ -12,12 +12,13 @@ sentence, and stays as it is written.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import sys
 import time
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -161,11 +162,13 @@ def compile_alone(
     return compiled
 
 
-def release_compiled() -> None:
-    """Give back what past trainings hold: gradients, moments, compiled code, recorded steps.
+@contextlib.contextmanager
+def releasing_compiled() -> Iterator[None]:
+    """Give back afterwards what trainings hold: gradients, moments, compiled code, recorded steps.
 
     Torch keeps what it compiled as long as the process lives, and with it all that it refers to.
     """
+    yield
     if "torch._dynamo" in sys.modules:  # nothing is compiled without it, and it takes seconds
         torch.compiler.reset()
     gc.collect()

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from compiled import release_compiled
+from compiled import releasing_compiled
 from contract import Request
 from data import Data
 from dictionary import Dictionary, Trained, check_axes
@@ -108,6 +108,7 @@ def points(config: Any) -> list[Any]:
     ]
 
 
+@releasing_compiled()
 def train_together(
     request: Request[Any],
     data: Data,
@@ -118,17 +119,6 @@ def train_together(
 
     The order of the data is that of the group's first seed.
     """
-    trained = _take_steps(request, data, make_learner, group)
-    release_compiled()
-    return trained
-
-
-def _take_steps(
-    request: Request[Any],
-    data: Data,
-    make_learner: MakeLearner,
-    group: Sequence[tuple[int, Sequence[Any]]],
-) -> list[Trained]:
     first, config = group[0][0], group[0][1][0]
     steps = count_steps(config)
     passes = [
